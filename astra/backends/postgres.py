@@ -1,0 +1,342 @@
+"""PostgreSQL: blocks go in by binary COPY, straight into the table or through a temporary one."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import psycopg2
+import psycopg2.extensions
+from numpy.typing import NDArray
+from peewee import Database, Model, PeeweeException, __exception_wrapper__
+
+from astra.backends import pgcopy
+from astra.block import Block, Column
+from astra.upsert import column_names, quote, table_name, upsert_sql
+
+# Classes and codes of https://www.postgresql.org/docs/current/errcodes-appendix.html
+_TRANSIENT_CLASSES = ("08",)  # connection exceptions
+_TRANSIENT_CODES = frozenset(
+    {
+        "40001",  # serialization_failure
+        "40P01",  # deadlock_detected
+        "53300",  # too_many_connections
+        "55P03",  # lock_not_available
+        "57P01",  # admin_shutdown
+        "57P02",  # crash_shutdown
+        "57P03",  # cannot_connect_now
+        "57P05",  # idle_session_timeout
+    }
+)
+
+# An error while connecting carries no SQLSTATE in psycopg2, only libpq's or the server's words.
+_TRANSIENT_WORDS = (
+    *("Connection refused", "could not connect to server", "timeout expired", "timed out"),
+    *("starting up", "shutting down", "recovery mode", "not yet accepting connections"),
+    *("too many clients", "remaining connection slots", "too many connections"),
+    *("server closed the connection", "connection to server was lost", "Connection reset"),
+    *("terminating connection", "connection already closed", "could not receive data"),
+    *("could not send data", "SSL SYSCALL error", "Broken pipe", "no connection to the server"),
+    *("server conn crashed", "server login has been failing", "pgbouncer cannot connect"),
+    *("query_wait_timeout", "client_login_timeout", "No such file or directory"),
+)
+
+_STAGE = quote("astra_stage")
+#: Bytes handed to libpq at a time.
+_COPY_BUFFER = 1 << 19
+_LOCK_TABLES = 0x6173_7472_6101  # advisory locks' numbers: "astra", then which
+_LOCK_SEQUENCES = 0x6173_7472_6102
+_INT8 = 20
+
+
+def is_connection_parameter(key: str) -> bool:
+    """Tell whether libpq knows a connection parameter of this name."""
+    try:
+        psycopg2.extensions.make_dsn(**{key: "1"})
+    except psycopg2.ProgrammingError:
+        return False
+    return True
+
+
+def _exact_float4(text: str | None, cursor: object) -> float | None:
+    # The server writes a 4-byte float as the shortest decimal that is nearest to it; read as a
+    # double, 0.1 would not equal the value of the file, nor what SQLite returns.
+    if text is None:
+        return None
+    exact: float = _FLOAT4.unpack(_FLOAT4.pack(float(text)))[0]
+    return exact
+
+
+_FLOAT4 = struct.Struct("f")
+_FLOAT4_TYPE = psycopg2.extensions.new_type((700,), "FLOAT4", _exact_float4)
+_FLOAT4_ARRAY_TYPE = psycopg2.extensions.new_array_type((1021,), "FLOAT4ARRAY", _FLOAT4_TYPE)
+
+
+def prepare_connection(connection: Any) -> Any:
+    """Make a new connection read 4-byte floats as exactly the value that is stored."""
+    psycopg2.extensions.register_type(_FLOAT4_TYPE, connection)
+    psycopg2.extensions.register_type(_FLOAT4_ARRAY_TYPE, connection)
+    return connection
+
+
+class _Stream(io.RawIOBase):
+    """Lets COPY read what a generator makes: the server works while the next piece is encoded."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        if not self._rest:
+            self._rest = memoryview(next(self._pieces, b""))
+        piece, self._rest = self._rest[:size], self._rest[size:]
+        return bytes(piece)
+
+
+class PostgresBackend:
+    """The seam's PostgreSQL side; see `astra.backends.Backend`."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def insert(self, model: type[Model], block: Block) -> None:
+        """Copy rows straight into the table."""
+        names = list(block.columns)
+        columns = ", ".join(column_names(model, names))
+        self._copy_in(f"{table_name(model)} ({columns})", block)
+
+    def upsert(
+        self, model: type[Model], block: Block, conflict: Sequence[str], update: Sequence[str]
+    ) -> tuple[int, int]:
+        """Copy rows into a temporary table, and merge that."""
+        sql = self._merge_sql(model, block, conflict, update)
+        # A row version that no transaction has deleted or updated before has no xmax: it is new.
+        cursor = self.database.execute_sql(
+            f"WITH merged AS ({sql} RETURNING (xmax = 0) AS is_new) "
+            "SELECT count(*) FILTER (WHERE is_new), count(*) FILTER (WHERE NOT is_new) FROM merged"
+        )
+        inserted, updated = cursor.fetchone()
+        self.database.execute_sql(f"DROP TABLE {_STAGE}")
+        return inserted, updated
+
+    def upsert_returning(
+        self,
+        model: type[Model],
+        block: Block,
+        conflict: Sequence[str],
+        update: Sequence[str],
+        returning: Sequence[str],
+    ) -> list[tuple[Any, ...]]:
+        """Copy rows into a temporary table, merge that, and return what is stored."""
+        sql = self._merge_sql(model, block, conflict, update)
+        columns = ", ".join(column_names(model, returning))
+        rows: list[tuple[Any, ...]] = self.database.execute_sql(
+            f"{sql} RETURNING {columns}"
+        ).fetchall()
+        self.database.execute_sql(f"DROP TABLE {_STAGE}")
+        return rows
+
+    def _merge_sql(
+        self, model: type[Model], block: Block, conflict: Sequence[str], update: Sequence[str]
+    ) -> str:
+        """Fill the temporary table, and return the statement that merges it."""
+        names = list(block.columns)
+        columns = ", ".join(column_names(model, names))
+        self.database.execute_sql(
+            f"CREATE TEMPORARY TABLE {_STAGE} ON COMMIT DROP AS "
+            f"SELECT {columns} FROM {table_name(model)} WITH NO DATA"
+        )
+        self._copy_in(_STAGE, block)
+        return upsert_sql(model, names, f"SELECT {columns} FROM {_STAGE}", conflict, update)
+
+    def _copy_in(self, target: str, block: Block) -> None:
+        stream = _Stream(pgcopy.encode(list(block.columns.values())))
+        with __exception_wrapper__, self.database.cursor() as cursor:
+            cursor.copy_expert(f"COPY {target} FROM STDIN (FORMAT binary)", stream, _COPY_BUFFER)
+
+    def find(
+        self, model: type[Model], keys: Block, columns: Sequence[str]
+    ) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
+        """Look up rows by key, all keys in one query."""
+        fields = [model._meta.fields[name] for name in keys.columns]
+        aliases = [quote(f"k{number}") for number in range(len(fields))]
+        arrays = ", ".join(f"%s::{_array_type(column)}" for column in keys.columns.values())
+        match = " AND ".join(
+            f"t.{quote(field.column_name)} = k.{alias}"
+            for field, alias in zip(fields, aliases, strict=True)
+        )
+        wanted = "".join(f", coalesce(t.{name}, -1)::bigint" for name in column_names(model, columns))
+        sql = (
+            f"SELECT k.n{wanted} FROM unnest({arrays}) WITH ORDINALITY "
+            f"AS k ({', '.join(aliases)}, n) JOIN {table_name(model)} t ON {match}"
+        )
+        parameters = [_to_list(column) for column in keys.columns.values()]
+        found = self._copy_out(sql, parameters, 1 + len(columns))
+        return found[0] - 1, found[1:]
+
+    def _copy_out(
+        self, sql: str, parameters: Sequence[object], width: int
+    ) -> list[NDArray[np.int64]]:
+        """Run a query whose columns are all 64-bit integers, and return them as arrays."""
+        out = io.BytesIO()
+        with __exception_wrapper__, self.database.cursor() as cursor:
+            query = cursor.mogrify(sql, parameters).decode()
+            cursor.copy_expert(f"COPY ({query}) TO STDOUT (FORMAT binary)", out)
+        body = out.getbuffer()[len(pgcopy.SIGNATURE) : -len(pgcopy.TRAILER)]
+        row = [("n", ">i2")]
+        for number in range(width):
+            row += [(f"size{number}", ">i4"), (f"value{number}", ">i8")]
+        records = np.frombuffer(body, dtype=np.dtype(row))
+        return [records[f"value{number}"].astype(np.int64) for number in range(width)]
+
+    def next_keys(self, model: type[Model], count: int) -> NDArray[np.int64]:
+        """Draw keys from the table's sequence."""
+        sql = "SELECT nextval(%s::regclass) FROM generate_series(1, %s)"
+        rows = self.database.execute_sql(sql, (self._sequence(model), count)).fetchall()
+        return np.array([key for (key,) in rows], dtype=np.int64)
+
+    def advance_keys(self, model: type[Model], highest: int) -> None:
+        """Set the table's sequence past a key; never back."""
+        sequence = self._sequence(model)
+        # Between reading the sequence and setting it, another task could set it higher.
+        self.database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (_LOCK_SEQUENCES,))
+        self.database.execute_sql(
+            f"SELECT setval(%s::regclass, %s) FROM {sequence} WHERE last_value <= %s",
+            (sequence, highest, highest),
+        )
+
+    def _sequence(self, model: type[Model]) -> str:
+        """Return the quoted name of the sequence that numbers a table's primary key."""
+        key = model._meta.primary_key.column_name
+        (name,) = self.database.execute_sql(
+            "SELECT pg_get_serial_sequence(%s, %s)", (table_name(model), key)
+        ).fetchone()
+        return str(name)
+
+    def create_tables(self, models: Sequence[type[Model]]) -> None:
+        """Create what is missing, one process at a time.
+
+        ``CREATE TABLE IF NOT EXISTS`` alone is not safe: of several processes that run it at
+        once, all but one fail.
+        """
+        self.database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (_LOCK_TABLES,))
+        self.database.create_tables(models, safe=True)
+
+    def problems(self, models: Sequence[type[Model]]) -> list[str]:
+        """Compare schema, tables, columns and rights with what the models need."""
+        schema = models[0]._meta.schema
+        if schema is not None:
+            there = self.database.execute_sql(
+                "SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = %s",
+                (schema,),
+            ).fetchone()
+            if there is None:
+                return [
+                    f'there is no schema "{schema}": its owner makes it with `astra migrate`, or '
+                    "correct `schema` in astra.yml"
+                ]
+            if not there[0]:
+                return [f'no right to use the schema "{schema}": GRANT USAGE ON SCHEMA to the role']
+        found: list[str] = []
+        missing: list[str] = []
+        for model in models:
+            stored = self._columns(model)
+            if not stored:
+                missing.append(model._meta.table_name)
+                continue
+            found += _column_problems(model, stored, self.database)
+            found += self._right_problems(model)
+        if missing:
+            names = ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" if missing[4:] else "")
+            found.insert(0, f"tables are missing ({names}): run `astra migrate`")
+        return found
+
+    def _columns(self, model: type[Model]) -> dict[str, str]:
+        """Return the type of each column of a model's table; nothing if there is no table."""
+        rows = self.database.execute_sql(
+            "SELECT attname, format_type(atttypid, NULL) FROM pg_attribute "
+            "WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
+            (table_name(model),),
+        )
+        return dict(rows.fetchall())
+
+    def _right_problems(self, model: type[Model]) -> list[str]:
+        table = table_name(model)
+        # Postgres answers for each right, and NULL for a table without a sequence.
+        sequence = self._sequence(model)
+        row = self.database.execute_sql(
+            "SELECT has_table_privilege(%s, 'SELECT'), has_table_privilege(%s, 'INSERT'), "
+            "has_table_privilege(%s, 'UPDATE'), has_sequence_privilege(%s, 'SELECT'), "
+            "has_sequence_privilege(%s, 'UPDATE')",
+            (table, table, table, sequence, sequence),
+        ).fetchone()
+        rights = ("SELECT", "INSERT", "UPDATE", "SELECT on its sequence", "UPDATE on its sequence")
+        lacking = [right for right, has in zip(rights, row, strict=True) if has is False]
+        name = model._meta.table_name
+        return [f"the role may not {', '.join(lacking)} on table {name}: GRANT it"] if lacking else []
+
+    def is_transient(self, error: BaseException) -> bool:
+        """Judge by SQLSTATE, and by libpq's words where there is none."""
+        cause = getattr(error, "orig", None) or error
+        if not isinstance(cause, psycopg2.Error | PeeweeException):
+            return False
+        code = getattr(cause, "pgcode", None)
+        if code:
+            return code in _TRANSIENT_CODES or code.startswith(_TRANSIENT_CLASSES)
+        if isinstance(cause, psycopg2.InterfaceError):
+            return "closed" in str(cause)
+        return isinstance(cause, psycopg2.OperationalError | psycopg2.DatabaseError) and any(
+            words in str(cause) for words in _TRANSIENT_WORDS
+        )
+
+
+#: peewee's field_type -> the type of the server's column, as format_type spells it
+_TYPE_NAMES = {
+    "AUTO": "integer",
+    "BIGAUTO": "bigint",
+    "INT": "integer",
+    "BIGINT": "bigint",
+    "SMALLINT": "smallint",
+    "FLOAT": "real",
+    "DOUBLE": "double precision",
+    "BOOL": "boolean",
+    "TEXT": "text",
+    "DATETIME": "timestamp without time zone",
+    "BLOB": "bytea",
+    "FLOAT_ARRAY": "real[]",
+}
+
+
+def _column_problems(model: type[Model], stored: dict[str, str], database: Database) -> list[str]:
+    """Return the columns that a table lacks, or has with another type than the model."""
+    name = model._meta.table_name
+    found = []
+    for column, field in model._meta.columns.items():
+        target = field.rel_field if hasattr(field, "rel_field") else field
+        kind = target.field_type.replace("AUTO", "INT") if target is not field else field.field_type
+        expected = _TYPE_NAMES.get(kind)
+        if column not in stored:
+            found.append(f"table {name} has no column {column}: run `astra migrate`")
+        elif expected is not None and stored[column] != expected:
+            found.append(
+                f"table {name}: column {column} is {stored[column]}, expected {expected}: the "
+                "schema was made by something else; use another schema"
+            )
+    return found
+
+
+def _array_type(column: Column) -> str:
+    return "text[]" if column.values.dtype.kind == "S" else "bigint[]"
+
+
+def _to_list(column: Column) -> list[Any]:
+    values = column.values.tolist()
+    if column.values.dtype.kind == "S":
+        return [value.decode("utf-8") for value in values]
+    return values

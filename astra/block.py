@@ -1,0 +1,97 @@
+"""A block: columns of many rows, side by side, in the form that both databases take in bulk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Column:
+    """The values of one column.
+
+    Attributes
+    ----------
+    values : ndarray, shape (n_rows,) or (n_rows, width)
+        Integers and floats big-endian, as FITS and PostgreSQL's binary COPY have them; booleans
+        as bool; times as datetime64[us] in UTC; text as bytes (dtype S), UTF-8, zero beyond its
+        length; byte strings as uint8, shape (n_rows, width); vectors as float32, shape
+        (n_rows, width).  What stands where `null` is True means nothing.
+    null : ndarray of bool, shape (n_rows,), or None
+        Where the value is NULL; None if nowhere.
+    """
+
+    values: NDArray[np.generic]
+    null: NDArray[np.bool_] | None = None
+
+    def take(self, index: NDArray[np.generic]) -> Column:
+        """Return the rows that an integer or boolean index picks."""
+        return Column(self.values[index], None if self.null is None else self.null[index])
+
+
+@dataclass(frozen=True)
+class Block:
+    """Columns of equal length, by the name of the model's field.
+
+    Attributes
+    ----------
+    columns : mapping of str to Column
+    rows : int
+    """
+
+    columns: Mapping[str, Column]
+    rows: int
+
+    def take(self, index: NDArray[np.generic]) -> Block:
+        """Return a block of the rows that an integer or boolean index picks."""
+        columns = {name: column.take(index) for name, column in self.columns.items()}
+        rows = int(np.count_nonzero(index)) if index.dtype == bool else len(index)
+        return Block(columns, rows)
+
+    def select(self, names: Iterable[str]) -> Block:
+        """Return a block of some of the columns."""
+        return Block({name: self.columns[name] for name in names}, self.rows)
+
+    def with_columns(self, **columns: Column) -> Block:
+        """Return a block with columns added or replaced."""
+        return Block({**self.columns, **columns}, self.rows)
+
+    def integers(self, name: str) -> NDArray[np.int64]:
+        """Return an integer column in the machine's byte order, NULL as -1."""
+        column = self.columns[name]
+        values = column.values.astype(np.int64)
+        if column.null is not None:
+            values[column.null] = -1
+        return values
+
+
+def constant(value: object, rows: int, dtype: str) -> Column:
+    """Return a column that has the same value in each row, without storing it more than once."""
+    return Column(np.broadcast_to(np.array(value, dtype=dtype), (rows,)))
+
+
+def concatenate(blocks: Sequence[Block]) -> Block:
+    """Put blocks that have the same columns one below the other.
+
+    Text columns take the width of the widest; other columns must agree in width.
+    """
+    if len(blocks) == 1:
+        return blocks[0]
+    return Block(
+        {name: _join([block.columns[name] for block in blocks]) for name in blocks[0].columns},
+        sum(block.rows for block in blocks),
+    )
+
+
+def _join(columns: Sequence[Column]) -> Column:
+    values = np.concatenate([column.values for column in columns])
+    if all(column.null is None for column in columns):
+        return Column(values)
+    null = [
+        np.zeros(len(column.values), dtype=bool) if column.null is None else column.null
+        for column in columns
+    ]
+    return Column(values, np.concatenate(null))

@@ -1,0 +1,242 @@
+"""The upsert of model instances, for pipelines that write their results from Python."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astra.backends import backend_for
+from astra.block import Block, Column
+from astra.errors import UsageError
+from astra.storage import Storage, fit, storage_of
+from astra.transaction import run
+from astra.upsert import GENERATED, KEPT, RESULT_KEY
+from astra.utils import utcnow
+
+if TYPE_CHECKING:
+    from peewee import Database, Field, Model
+
+    from astra.models.pipeline import PipelineOutputMixin
+
+#: Instances are sent so many at a time.
+_BATCH = 10_000
+#: A text column is laid out at the width of its longest value; up to so many bytes in all.
+_WIDEST = 1 << 26
+
+_Key = tuple[int, int]
+_Stored = dict[_Key, tuple[int, datetime.datetime]]
+
+
+def bulk_insert_or_replace_pipeline_results(
+    results: Iterable[PipelineOutputMixin],
+) -> Iterator[PipelineOutputMixin]:
+    """Write results of one pipeline: new ones are inserted, old ones replaced.
+
+    A result is known by its spectrum and the major.minor part of its version; one that is there
+    already is overwritten in all columns but `task_pk` and `created`, and `modified` moves.  If
+    two of the results have the same key, the last one wins.  All is written before the function
+    returns, in one transaction.
+
+    Parameters
+    ----------
+    results : iterable of PipelineOutputMixin
+        Instances of one model; none at all is fine.  A float that a 32-bit column cannot hold
+        exactly is rounded to the nearest one that it can; NaN is stored as NULL.
+
+    Returns
+    -------
+    iterator of PipelineOutputMixin
+        Each instance, in the order given, with `task_pk`, `created` and `modified` as stored.
+
+    Raises
+    ------
+    UsageError
+        If the results are of several models, or a value does not fit its column.
+    peewee.PeeweeException
+        If the database refuses a row.  In either case none of the results is written.
+    """
+    instances = list(results)
+    models = {type(instance) for instance in instances}
+    if len(models) > 1:
+        names = ", ".join(sorted(model.__name__ for model in models))
+        raise UsageError(f"results of one model at a time, not of several: {names}")
+    if instances:
+        (model,) = models
+        database = model._meta.database
+        now = utcnow()
+        stored = run(database, lambda: _write(database, model, instances, now))
+        for instance in instances:
+            instance.task_pk, instance.created = stored[_key(instance)]
+            instance.modified = now
+            instance._dirty.clear()
+    return iter(instances)
+
+
+def _key(instance: PipelineOutputMixin) -> _Key:
+    data = instance.__data__
+    if data.get("spectrum_pk") is None:
+        raise UsageError(f"a {type(instance).__name__} has no spectrum_pk")
+    return int(data["spectrum_pk"]), int(data["v_astra"]) // 1000
+
+
+def _write(
+    database: Database,
+    model: type[Model],
+    instances: Sequence[PipelineOutputMixin],
+    now: datetime.datetime,
+) -> _Stored:
+    """Write all instances in batches, and return what is stored, by key."""
+    stored: _Stored = {}
+    for start in range(0, len(instances), _BATCH):
+        last = {_key(instance): instance for instance in instances[start : start + _BATCH]}
+        rows = [{**instance.__data__, "modified": now} for instance in last.values()]
+        numbered = [row for row in rows if row.get("task_pk") is not None]
+        for group in (numbered, [row for row in rows if row.get("task_pk") is None]):
+            if group:
+                stored |= _write_rows(database, model, group)
+    return stored
+
+
+def _write_rows(
+    database: Database, model: type[Model], rows: Sequence[dict[str, Any]]
+) -> _Stored:
+    """Upsert rows that all have a `task_pk`, or all have none."""
+    fields = [field for field in model._meta.sorted_fields if field.name not in GENERATED]
+    update = [field.name for field in fields if field.name not in KEPT]
+    if rows[0].get("task_pk") is None:
+        fields = [field for field in fields if not field.primary_key]
+    returning = (*RESULT_KEY, *KEPT)
+    block = _block(fields, rows)
+    backend = backend_for(database)
+    if block is None:
+        return _as_stored(model, _plain_upsert(model, fields, rows, update, returning))
+    found = backend.upsert_returning(model, block, RESULT_KEY, update, returning)
+    if "task_pk" in block.columns:
+        backend.advance_keys(model, int(block.integers("task_pk").max()))
+    return _as_stored(model, found)
+
+
+def _as_stored(model: type[Model], rows: Iterable[tuple[Any, ...]]) -> _Stored:
+    python_value = model._meta.fields["created"].python_value
+    return {
+        (spectrum_pk, major_minor): (task_pk, python_value(created))
+        for spectrum_pk, major_minor, task_pk, created in rows
+    }
+
+
+def _plain_upsert(
+    model: type[Model],
+    fields: Sequence[Field],
+    rows: Sequence[dict[str, Any]],
+    update: Sequence[str],
+    returning: Sequence[str],
+) -> list[tuple[Any, ...]]:
+    """Upsert through peewee, for rows with a column that has no form in bulk."""
+    found: list[tuple[Any, ...]] = []
+    step = max(1, 30_000 // len(fields))  # a statement takes so many parameters on both
+    for start in range(0, len(rows), step):
+        part = [{f.name: row.get(f.name) for f in fields} for row in rows[start : start + step]]
+        query = model.insert_many(part).on_conflict(
+            conflict_target=[getattr(model, name) for name in RESULT_KEY],
+            preserve=[getattr(model, name) for name in update],
+        )
+        found += query.returning(*(getattr(model, name) for name in returning)).tuples()
+    return found
+
+
+def _block(fields: Sequence[Field], rows: Sequence[dict[str, Any]]) -> Block | None:
+    """Turn rows into a block; None if a column has no form in bulk."""
+    columns: dict[str, Column] = {}
+    for field in fields:
+        storage = storage_of(field)
+        values = [row.get(field.name) for row in rows]
+        column = None if storage is None else _column(field, storage, values)
+        if column is None:
+            return None
+        columns[field.name] = column
+    return Block(columns, len(rows))
+
+
+def _column(field: Field, storage: Storage, values: list[Any]) -> Column | None:
+    """Turn Python values into a column; None if they have no form in bulk."""
+    null = np.array([value is None for value in values], dtype=bool)
+    try:
+        array = _array(field, storage, values)
+    except (TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise UsageError(
+            f"{field.model.__name__}.{field.name}: a value does not go into a {storage.label}: "
+            f"{error}"
+        ) from error
+    if array is None:
+        return None
+    if storage.kind == "float":
+        null = np.isnan(array)  # the same on both databases: SQLite knows no NaN
+        return Column(array, null if null.any() else None)
+    exact = dataclasses.replace(storage, nullable=True, missing=False, is_key=False)
+    fitted = Column(array) if storage.kind == "text" else _fitted(field, exact, array, null)
+    return Column(fitted.values, null if null.any() else None)
+
+
+def _fitted(field: Field, storage: Storage, array: NDArray[Any], null: NDArray[np.bool_]) -> Column:
+    fitted = fit(storage, array, null)
+    for bad, reason in fitted.misfits:
+        row = int(np.flatnonzero(bad)[0])
+        raise UsageError(f"{field.model.__name__}.{field.name}: {reason(row)}")
+    return fitted.column
+
+
+def _array(field: Field, storage: Storage, values: list[Any]) -> NDArray[Any] | None:
+    if storage.kind == "float":
+        wide = np.array(values, dtype=np.float64)
+        with np.errstate(over="ignore"):
+            floats = wide.astype(storage.dtype)
+        if (np.isinf(floats) & np.isfinite(wide)).any():
+            raise OverflowError(f"{wide[np.isinf(floats) & np.isfinite(wide)][0]} is too large")
+        return floats
+    if storage.kind == "integer":
+        return np.array([0 if value is None else int(value) for value in values], dtype=np.int64)
+    if storage.kind == "boolean":
+        return np.array([bool(value) for value in values], dtype=bool)
+    if storage.kind == "time":
+        return np.array([_naive(value) for value in values], dtype="datetime64[us]")
+    if storage.kind == "text":
+        return _texts([b"" if value is None else str(value).encode() for value in values])
+    return _byte_rows(storage, [None if v is None else field.db_value(v) for v in values], values)
+
+
+def _naive(value: Any) -> Any:
+    if isinstance(value, str):
+        value = datetime.datetime.fromisoformat(value)
+    if isinstance(value, datetime.datetime) and value.tzinfo:
+        return value.astimezone(datetime.UTC).replace(tzinfo=None)
+    return value
+
+
+def _texts(values: list[bytes]) -> NDArray[Any] | None:
+    if any(b"\0" in value for value in values):
+        raise ValueError("a text with a NUL in it, which PostgreSQL cannot store")
+    width = max(map(len, values), default=0)
+    if width * len(values) > _WIDEST:
+        return None
+    return np.array(values, dtype=f"S{max(width, 1)}")
+
+
+def _byte_rows(storage: Storage, stored: list[Any], values: list[Any]) -> NDArray[Any] | None:
+    """Lay out byte strings or vectors side by side; None if they differ in length."""
+    given = [value for value in values if value is not None]
+    dtype = np.dtype(np.uint8 if storage.kind == "bytes" else np.float32)
+    if storage.kind == "bytes":
+        given = [np.frombuffer(bytes(value), dtype=np.uint8) for value in stored if value is not None]
+    rows = [np.asarray(value, dtype=dtype).ravel() for value in given]
+    if len({len(row) for row in rows}) > 1:
+        return None
+    filler = np.zeros(len(rows[0]) if rows else 0, dtype=dtype)
+    present = iter(rows)
+    return np.array(
+        [filler if value is None else next(present) for value in values], dtype=dtype
+    ).reshape(len(values), len(filler))

@@ -1,0 +1,39 @@
+"""BossNet: stellar parameters and radial velocities from BOSS spectra by a neural network."""
+
+from __future__ import annotations
+
+from astra.fields import BitField, DerivedFlag, FloatField
+from astra.models.pipeline import PipelineOutputMixin
+
+
+class BossNet(PipelineOutputMixin):
+    """Stellar parameters and radial velocity of a star by the BOSS Net network."""
+
+    v_rad = FloatField(null=True)
+    e_v_rad = FloatField(null=True)
+    bn_v_r = FloatField(null=True)
+    e_bn_v_r = FloatField(null=True)
+    teff = FloatField(null=True)
+    e_teff = FloatField(null=True)
+    logg = FloatField(null=True)
+    e_logg = FloatField(null=True)
+    fe_h = FloatField(null=True)
+    e_fe_h = FloatField(null=True)
+
+    result_flags = BitField()
+    flag_runtime_exception = result_flags.flag(2**0, "The pipeline failed")
+    flag_unreliable_teff = result_flags.flag(2**1, "teff is outside the range of the training")
+    flag_unreliable_logg = result_flags.flag(2**2, "logg is outside the range of the training")
+    flag_unreliable_fe_h = result_flags.flag(2**3, "fe_h is outside the range of the training")
+    flag_suspicious_fe_h = result_flags.flag(2**4, "fe_h is suspicious for this kind of star")
+
+    flag_warn = DerivedFlag(
+        "flag_unreliable_fe_h", "flag_suspicious_fe_h", help_text="Use with care"
+    )
+    flag_bad = DerivedFlag(
+        "flag_unreliable_teff",
+        "flag_unreliable_logg",
+        "flag_unreliable_fe_h",
+        "flag_runtime_exception",
+        help_text="Do not use",
+    )

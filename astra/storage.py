@@ -1,0 +1,371 @@
+"""What a column can hold: one answer for both databases.
+
+SQLite would take ``2**40`` in a 32-bit column, and PostgreSQL would not; PostgreSQL would keep a
+NaN, and SQLite would make it NULL.  So that a row is taken or set aside alike, `fit` decides
+before either sees it: a value is stored exactly, or it is NULL by the rules below, or it is a
+misfit with a reason.  Nothing is rounded, wrapped or cut.
+
+NULL, in a column that may be NULL, is what Astra writes for "missing": NaN in floats, -1 in
+integers, the empty string in text and times; not in bit fields, where 0 means no bit.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astra.block import Column
+
+if TYPE_CHECKING:
+    from peewee import Field
+
+Mask = NDArray[np.bool_]
+
+#: peewee's field_type -> (kind, dtype of a block's column)
+_KINDS = {
+    "SMALLINT": ("integer", ">i2"),
+    "INT": ("integer", ">i4"),
+    "AUTO": ("integer", ">i4"),
+    "BIGINT": ("integer", ">i8"),
+    "BIGAUTO": ("integer", ">i8"),
+    "FLOAT": ("float", ">f4"),
+    "DOUBLE": ("float", ">f8"),
+    "BOOL": ("boolean", "?"),
+    "TEXT": ("text", "S"),
+    "VARCHAR": ("text", "S"),
+    "DATETIME": ("time", "datetime64[us]"),
+    "BLOB": ("bytes", "u1"),
+    "FLOAT_ARRAY": ("vector", ">f4"),
+}
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How a field is stored.
+
+    Attributes
+    ----------
+    kind : str
+        ``integer``, ``float``, ``boolean``, ``text``, ``time``, ``bytes`` or ``vector``.
+    dtype : str
+        NumPy's dtype of a block's column.
+    nullable : bool
+        Whether NULL is allowed.
+    missing : bool
+        Whether the values that mean "missing" become NULL (bit fields: no).
+    is_key : bool
+        Whether a missing value is an error, as rows are found by it.
+    max_length : int or None
+        Characters that a text column takes; None where there is no limit.
+    """
+
+    kind: str
+    dtype: str
+    nullable: bool
+    missing: bool
+    is_key: bool = False
+    max_length: int | None = None
+
+    @property
+    def label(self) -> str:
+        """The type in words, for messages: ``32-bit integer``."""
+        bits = {">i2": 16, ">i4": 32, ">i8": 64, ">f4": 32, ">f8": 64}.get(self.dtype)
+        names = {"float": "float", "integer": "integer", "time": "date and time"}
+        words = names.get(self.kind, {"bytes": "byte string"}.get(self.kind, self.kind))
+        return f"{bits}-bit {words}" if bits and self.kind != "vector" else words
+
+
+def storage_of(field: Field) -> Storage | None:
+    """Return how a field is stored, or None if it has no form that goes in in bulk."""
+    from peewee import BitField, CharField, ForeignKeyField
+
+    target = field.rel_field if isinstance(field, ForeignKeyField) else field
+    known = _KINDS.get(target.field_type)
+    if known is None or (known[0] == "time" and type(field).__name__ == "TimestampField"):
+        return None
+    is_bits = isinstance(field, BitField)
+    return Storage(
+        *known,
+        nullable=bool(field.null),
+        missing=not is_bits,
+        is_key=not field.null and (field.primary_key or field is not target or field.unique),
+        max_length=field.max_length if isinstance(field, CharField) else None,
+    )
+
+
+@dataclass
+class Fitted:
+    """A column that fits, and the rows that do not.
+
+    Attributes
+    ----------
+    column : Column
+        Misfits hold anything.
+    misfits : list of (ndarray of bool, reason)
+        Which rows do not fit, and why.
+    """
+
+    column: Column
+    misfits: list[tuple[Mask, Callable[[int], str]]]
+
+
+def fit(
+    storage: Storage,
+    values: NDArray[np.generic],
+    null: Mask | None = None,
+    grid: tuple[float, float] | None = None,
+) -> Fitted:
+    """Turn an array as a file has it into a column as the databases take it.
+
+    Parameters
+    ----------
+    storage : Storage
+    values : ndarray, shape (n_rows,) or (n_rows, width)
+        Any byte order; text as bytes (dtype S).
+    null : ndarray of bool, shape (n_rows,), optional
+        Where the file itself says that there is no value (TNULL).
+    grid : (scale, zero), optional
+        For a scaled column, whose values are ``zero + scale * stored``: a value may go into a
+        32-bit float if the stored integer can be told from it again.
+
+    Raises
+    ------
+    TypeError
+        If no value of this dtype can go into such a column; the caller finds that out for an
+        empty array, before any row is read.
+    """
+    fitters: dict[str, Callable[..., tuple[NDArray[np.generic], Mask, Mask | None, str]]] = {
+        "integer": _fit_integer,
+        "float": _fit_float,
+        "boolean": _fit_boolean,
+        "text": _fit_text,
+        "time": _fit_time,
+        "bytes": _fit_bytes,
+        "vector": _fit_vector,
+    }
+    if storage.kind in ("bytes", "vector"):
+        if values.ndim != 2:
+            values = values.reshape(len(values), -1)
+    elif values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    elif values.ndim != 1:
+        raise TypeError(f"a vector of {values.shape[1]} cannot go into one {storage.label}")
+    extra = {"grid": grid} if storage.kind == "float" else {}
+    fitted, missing, bad, reason = fitters[storage.kind](storage, values, **extra)
+    return _with_nulls(storage, values, fitted, missing, null, bad, reason)
+
+
+def _with_nulls(
+    storage: Storage,
+    values: NDArray[np.generic],
+    fitted: NDArray[np.generic],
+    missing: Mask,
+    null: Mask | None,
+    bad: Mask | None,
+    reason: str,
+) -> Fitted:
+    """Decide what is NULL and what is a misfit."""
+    misfits: list[tuple[Mask, Callable[[int], str]]] = []
+    if storage.nullable:
+        is_null = missing if storage.missing else np.zeros(len(values), dtype=bool)
+        if null is not None:
+            is_null = is_null | null
+        if bad is not None:
+            bad = bad & ~is_null
+        column = Column(fitted, is_null if is_null.any() else None)
+    else:
+        gone = missing if storage.is_key or storage.kind in ("float", "time") else None
+        if null is not None:
+            gone = null if gone is None else gone | null
+        if gone is not None and gone.any():
+            misfits.append((gone, lambda row: "is missing, and the table needs a value"))
+            bad = None if bad is None else bad & ~gone
+        column = Column(fitted)
+    if bad is not None and bad.any():
+        misfits.append((bad, lambda row: reason.format(_show(values[row]))))
+    return Fitted(column, misfits)
+
+
+def _show(value: object) -> str:
+    if isinstance(value, bytes):
+        return repr(bytes(value))[1:]
+    return repr(value.item() if isinstance(value, np.generic) else value)
+
+
+def _require(values: NDArray[np.generic], kinds: str, storage: Storage) -> None:
+    if values.dtype.kind not in kinds:
+        names = {"b": "a logical", "i": "an integer", "u": "an integer", "f": "a float"}
+        names |= {"S": "text", "c": "a complex number"}
+        found = names.get(values.dtype.kind, str(values.dtype))
+        raise TypeError(f"{found} cannot go into a {storage.label}")
+
+
+def _fit_integer(
+    storage: Storage, values: NDArray[np.generic]
+) -> tuple[NDArray[np.generic], Mask, Mask | None, str]:
+    _require(values, "iub", storage)
+    dtype = np.dtype(storage.dtype)
+    bad = None
+    if values.dtype.kind == "u" and values.dtype.itemsize >= dtype.itemsize:
+        bad = values > np.iinfo(dtype).max
+    elif values.dtype.itemsize > dtype.itemsize:
+        limits = np.iinfo(dtype)
+        bad = (values < limits.min) | (values > limits.max)
+    fitted = values.astype(dtype, copy=False)
+    if values.dtype.kind == "i":
+        missing = values == -1
+    else:
+        missing = np.zeros(len(values), dtype=bool)
+    return fitted, missing, bad, "{} is out of the range of a " + storage.label
+
+
+def _fit_float(
+    storage: Storage, values: NDArray[np.generic], grid: tuple[float, float] | None = None
+) -> tuple[NDArray[np.generic], Mask, Mask | None, str]:
+    _require(values, "fiub", storage)
+    dtype = np.dtype(storage.dtype)
+    bad = None
+    if values.dtype.kind == "f" and values.dtype.itemsize <= dtype.itemsize:
+        fitted = values.astype(dtype, copy=False)
+    else:
+        with np.errstate(over="ignore", invalid="ignore"):
+            fitted = values.astype(dtype)
+            if grid is None:
+                bad = ~_same(values, fitted)
+            else:
+                scale, zero = grid
+                wide = values.astype(np.float64)
+                stored = np.rint((wide - zero) / scale)
+                bad = np.rint((fitted.astype(np.float64) - zero) / scale) != stored
+                bad &= ~np.isnan(wide)
+    missing = np.isnan(fitted)
+    if bad is not None:
+        bad &= ~missing
+    reason = "{} is not exactly a " + storage.label + " (it would be rounded)"
+    return fitted, missing, bad, reason
+
+
+def _same(values: NDArray[np.generic], fitted: NDArray[np.generic]) -> Mask:
+    """Tell where a conversion to float kept the value."""
+    if values.dtype.kind == "f":
+        back = fitted.astype(values.dtype)
+        return (back == values) | (np.isnan(values) & np.isnan(back))
+    # Of integers, all up to 2**53 are exact in a double; beyond, only the way back tells, and
+    # that way must not overflow.
+    inside = np.abs(fitted.astype(np.float64)) < 2.0**63
+    back = np.where(inside, fitted, 0).astype(values.dtype)
+    return inside & (back == values)
+
+
+def _fit_boolean(
+    storage: Storage, values: NDArray[np.generic]
+) -> tuple[NDArray[np.generic], Mask, Mask | None, str]:
+    _require(values, "biu", storage)
+    none = np.zeros(len(values), dtype=bool)
+    if values.dtype.kind == "b":
+        return values, none, None, ""
+    missing = values == -1 if values.dtype.kind == "i" else none
+    return values != 0, missing, (values != 0) & (values != 1) & ~missing, "{} is neither 0 nor 1"
+
+
+def _fit_text(
+    storage: Storage, values: NDArray[np.generic]
+) -> tuple[NDArray[np.generic], Mask, Mask | None, str]:
+    _require(values, "S", storage)
+    text, high = trim(values)
+    bad = None
+    if high.any():
+        bad = np.zeros(len(text), dtype=bool)
+        bad[high] = [not _is_utf8(value) for value in text[high].tolist()]
+    if storage.max_length is not None and text.dtype.itemsize > storage.max_length:
+        too_long = np.char.str_len(text) > storage.max_length
+        if too_long.any():
+            reason = "{} is longer than " + f"{storage.max_length} characters"
+            return text, text == b"", too_long, reason
+    return text, text == b"", bad, "{} is not text in UTF-8"
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def trim(values: NDArray[np.generic]) -> tuple[NDArray[np.bytes_], Mask]:
+    """End each text at its first NUL, and drop its trailing blanks (FITS standard 4.0, 7.3.3.1).
+
+    Parameters
+    ----------
+    values : ndarray of dtype S, shape (n_rows,)
+
+    Returns
+    -------
+    text : ndarray of dtype S, shape (n_rows,)
+        Zero beyond the end of each text.
+    high : ndarray of bool, shape (n_rows,)
+        Where a byte above 127 occurs.
+    """
+    width = values.dtype.itemsize
+    if width == 0 or len(values) == 0:
+        return values.astype("S1"), np.zeros(len(values), dtype=bool)
+    matrix = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), width)
+    open_ = np.logical_and.accumulate(matrix != 0, axis=1)
+    # A byte is kept if it or a later byte of the text is no blank.
+    solid = open_ & (matrix != 0x20)
+    kept = np.logical_or.accumulate(solid[:, ::-1], axis=1)[:, ::-1]
+    clean = np.where(kept, matrix, 0).astype(np.uint8)
+    return clean.view(f"S{width}")[:, 0], (clean > 127).any(axis=1)
+
+
+def _fit_time(
+    storage: Storage, values: NDArray[np.generic]
+) -> tuple[NDArray[np.generic], Mask, Mask | None, str]:
+    if values.dtype.kind == "M":
+        return values, np.isnat(values), None, ""
+    _require(values, "S", storage)
+    text, _ = trim(values)
+    missing = text == b""
+    times = np.full(len(text), np.datetime64("NaT"), dtype="datetime64[us]")
+    bad = np.zeros(len(text), dtype=bool)
+    for row, value in enumerate(text.tolist()):
+        if value:
+            try:
+                times[row] = _parse_time(value)
+            except ValueError:
+                bad[row] = True
+    return times, missing, bad, "{} is not a date and time in ISO 8601"
+
+
+def _parse_time(value: bytes) -> datetime.datetime:
+    time = datetime.datetime.fromisoformat(value.decode("ascii", "strict"))
+    return time.astimezone(datetime.UTC).replace(tzinfo=None) if time.tzinfo else time
+
+
+def _fit_bytes(
+    storage: Storage, values: NDArray[np.generic]
+) -> tuple[NDArray[np.generic], Mask, Mask | None, str]:
+    if values.dtype.kind == "b":
+        values = values.astype(np.uint8)
+    if values.dtype != np.uint8:
+        raise TypeError(f"an array of {values.dtype} cannot go into a {storage.label}")
+    return values, np.zeros(len(values), dtype=bool), None, ""
+
+
+def _fit_vector(
+    storage: Storage, values: NDArray[np.generic]
+) -> tuple[NDArray[np.generic], Mask, Mask | None, str]:
+    _require(values, "fiub", storage)
+    with np.errstate(over="ignore", invalid="ignore"):
+        fitted = values.astype(storage.dtype, copy=False)
+    bad = None
+    if fitted is not values and values.dtype.newbyteorder(">") != fitted.dtype:
+        bad = ~_same(values, fitted).all(axis=1)
+    reason = "{} has an element that is not exactly a 32-bit float"
+    return fitted, np.zeros(len(values), dtype=bool), bad, reason

@@ -1,0 +1,170 @@
+"""The `astra` command: options to a call, and what came of it to a message and a status."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from astra import __version__
+from astra.errors import AstraError, UsageError
+from jobs.plan import Shard, parse_shard, shard_from_environment
+
+EPILOG = """\b
+Status: 0 all is in; 1 a bug; 2 wrong use; 3 the manifest or an input is wrong
+and nothing was written; 4 some rows or files failed, the report names them;
+75 the server is away, or the job was told to stop: submit it again."""
+
+log = logging.getLogger("astra")
+
+
+class _Group(click.Group):
+    """Turns errors into one message and the status that is documented."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        kwargs["standalone_mode"] = False
+        try:
+            status = super().main(*args, **kwargs)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(2)
+        except click.exceptions.Abort:
+            sys.exit(130)
+        except AstraError as error:
+            click.echo(f"astra: {error}", err=True)
+            sys.exit(error.exit_status)
+        except BrokenPipeError:
+            # The reader of a pipe has seen enough.
+            sys.stderr.close()
+            sys.exit(0)
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+@click.group(cls=_Group, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="astra")
+def main() -> None:
+    """Bring Astra's FITS products into a database."""
+
+
+@main.command()
+@click.argument("manifest", type=click.Path(path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Read and check every row, and write nothing.")
+@click.option("--shard", metavar="I/N", help="Take share I (from 0) of N; default: Slurm's.")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1, 1_000_000),
+    default=10_000,
+    show_default=True,
+    metavar="ROWS",
+    help="Rows of a transaction.",
+)
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    metavar="FILE.json",
+    help="Where the report goes; default: the manifest's name with .report.json, here.",
+)
+def ingest(
+    manifest: Path, *, dry_run: bool, shard: str | None, batch_size: int, report: Path | None
+) -> int:
+    """Ingest the products of MANIFEST.
+
+    \b
+    Example:
+      ASTRA_DATABASE_PATH=astra.db astra ingest manifest.yml
+    """
+    from jobs.ingest import Options
+    from jobs.ingest import ingest as run_job
+    from jobs.progress import progress_for
+
+    _set_up_logging()
+    mine = parse_shard(shard) if shard else shard_from_environment(os.environ)
+    options = Options(
+        shard=mine,
+        batch_rows=batch_size,
+        dry_run=dry_run,
+        report=_report_path(report, manifest, mine),
+        should_stop=_stop_on_signal(),
+    )
+    with progress_for(sys.stderr) as progress:
+        done = run_job(manifest, options, progress)
+    click.echo(done.summary())
+    click.echo(f"report: {options.report}")
+    return {"done": 0, "stopped": 75}.get(done.status, 4)
+
+
+@main.command()
+@click.option("--plan", "plan_only", is_flag=True, help="Show the SQL, and run none of it.")
+def migrate(*, plan_only: bool) -> None:
+    """Make or bring up to date the tables; for the role that owns the schema.
+
+    \b
+    Example:
+      ASTRA_DATABASE_PATH=astra.db astra migrate
+    """
+    from jobs.migrate import migrate as run_migrations
+
+    _set_up_logging()
+    run_migrations(plan_only=plan_only, echo=click.echo)
+
+
+@main.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--rows", type=click.IntRange(1), default=3000, show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same stars.")
+@click.option("--product", "products", multiple=True, help="As in astraAllStarSlam; repeatable.")
+@click.option("--release", default="DR20", show_default=True)
+def sample(
+    directory: Path, *, rows: int, seed: int, products: tuple[str, ...], release: str
+) -> None:
+    """Make sample products in DIRECTORY, with a manifest to ingest them.
+
+    \b
+    Example:
+      astra sample demo
+    """
+    from jobs.samples import write_samples
+
+    chosen = products or ("astraAllStarSlam", "astraAllStarBossNet")
+    manifest = write_samples(directory, chosen, release=release, rows=rows, seed=seed)
+    click.echo(f"{manifest}")
+
+
+def _report_path(report: Path | None, manifest: Path, shard: Shard) -> Path:
+    if report is None:
+        of = "" if shard.count == 1 else f".{shard.index}-of-{shard.count}"
+        report = Path(f"{manifest.stem}{of}.report.json")
+    folder = report.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UsageError(
+            f"the report cannot be written to {folder.absolute()}: no such folder, or it is "
+            "read-only; name a file elsewhere with --report"
+        )
+    return report
+
+
+def _stop_on_signal() -> Callable[[], bool]:
+    """Return a function that tells whether the job was asked to stop."""
+    received: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        received.append(number)
+        log.warning("%s: stopping after this chunk", signal.Signals(number).name)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, note)
+    return lambda: bool(received)
+
+
+def _set_up_logging() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.handlers[:] = [handler]
+    log.setLevel(logging.INFO)
+    log.propagate = False

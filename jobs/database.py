@@ -1,0 +1,77 @@
+"""Before the first row: is the database there, has it the tables, and may we write to them?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from peewee import Database, ImproperlyConfigured, PeeweeException, SqliteDatabase
+
+from astra.backends import backend_for
+from astra.errors import AstraError, ConfigError, DatabaseUnavailable, SchemaError
+from astra.transaction import run
+
+#: A server that is away when the job begins is waited for so many seconds.
+_FIRST_PATIENCE = 5.0
+
+
+def describe(database: Database, schema: str | None) -> str:
+    """Return where the tables are, for people; without user and password."""
+    if isinstance(database, SqliteDatabase):
+        return f"SQLite {database.database}"
+    host = database.connect_params.get("host") or database.connect_params.get("service")
+    where = f" on {host}" if host else ""
+    return f"PostgreSQL {database.database}{where}" + (f", schema {schema}" if schema else "")
+
+
+def prepare(database: Database, schema: str | None, models: Sequence[type[Any]]) -> None:
+    """Make sure that rows of these models can be written.
+
+    On SQLite, tables that are missing are made; on PostgreSQL that is left to `astra migrate`.
+
+    Raises
+    ------
+    DatabaseUnavailable
+        If the server is away.
+    ConfigError
+        If it refuses the connection.
+    SchemaError
+        If the schema, a table, a column or a right is missing; all of it in one message.
+    """
+    where = describe(database, schema)
+    if getattr(database, "database", None) == ":memory:":
+        raise ConfigError(
+            "no database: rows would go to memory and be lost; set ASTRA_DATABASE_PATH=astra.db "
+            "for SQLite, or write `database:` with dbname into ~/.config/sdss/astra/astra.yml"
+        )
+    try:
+        problems = run(database, lambda: _prepare(database, models), patience=_FIRST_PATIENCE)
+    except (PeeweeException, ImproperlyConfigured) as error:
+        raise explain(database, schema, error) from error
+    if problems:
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        raise SchemaError(f"{where} is not ready to be written to:\n{lines}")
+
+
+def _prepare(database: Database, models: Sequence[type[Any]]) -> list[str]:
+    backend = backend_for(database)
+    if isinstance(database, SqliteDatabase):
+        backend.create_tables(models)
+        return backend.problems(models)
+    return backend.problems(models)
+
+
+def explain(database: Database, schema: str | None, error: Exception) -> AstraError:
+    """Return what a database's refusal means to the user."""
+    where = describe(database, schema)
+    text = " ".join(str(error).split())
+    if backend_for(database).is_transient(error):
+        return DatabaseUnavailable(f"{where} is away or busy: {text}; submit again later")
+    if isinstance(database, SqliteDatabase):
+        return SchemaError(
+            f"{where} cannot be written: {text}; the file and its folder must be writable, and "
+            "the file a SQLite database"
+        )
+    return ConfigError(
+        f"{where} refuses the job: {text}; see `database` in ~/.config/sdss/astra/astra.yml"
+    )

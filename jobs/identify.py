@@ -1,0 +1,142 @@
+"""Which tables the rows of an HDU go to, told from its header, its columns and its file's name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from astra.models import (
+    ApogeeVisitSpectrum,
+    ApogeeVisitSpectrumInApStar,
+    Source,
+    find,
+    result_models,
+    spectrum_models,
+)
+from astra.pixels import PixelArray
+from jobs.fits import FitsFile, TableHDU
+from jobs.manifest import NO_RESULT, Product
+from jobs.manifest.mistakes import did_you_mean
+
+#: Names of products that do not carry the name of their result table.
+_RESULT_OF_PRODUCT = {"MWMLite": "MWMBest"}
+_PRODUCT_NAME = re.compile(r"astra(?:All)?(?:Star|Visit)?([A-Za-z]+?)(?:[-_.]|$)")
+
+
+@dataclass(frozen=True)
+class Models:
+    """The tables beside `Source` that an HDU's rows go to.
+
+    Attributes
+    ----------
+    spectra : tuple of type
+        Of the visits in apStar there are two for each row: the visit as it was reduced, and as
+        it was resampled.
+    result : type or None
+    problem : str or None
+        Why that could not be found out.
+    """
+
+    spectra: tuple[Any, ...]
+    result: Any
+    problem: str | None = None
+
+
+def identify(
+    file: FitsFile, table: TableHDU, product: Product, classes: Mapping[str, type[Any]]
+) -> Models:
+    """Find out which tables an HDU's rows go to; what the manifest says wins.
+
+    Parameters
+    ----------
+    file : FitsFile
+    table : TableHDU
+    product : Product
+    classes : mapping of str to type
+        The models that the manifest names; see `jobs.manifest.check_names`.
+    """
+    columns = {column.name.lower().removesuffix("_id") for column in table.columns}
+    columns |= {column.name.lower() for column in table.columns}
+    if product.spectrum is not None:
+        spectra = tuple(classes[name] for name in product.spectrum)
+    else:
+        instrument = str(table.cards.get("INSTRMNT", file.primary.get("INSTRMNT", ""))).strip()
+        spectra = _spectra(instrument, columns, of_one="SDSS_ID" in file.primary)
+    if product.result == NO_RESULT:
+        return Models(spectra, None)
+    if product.result is not None:
+        return Models(spectra, classes[product.result])
+    for cards in (table.cards, file.primary):
+        name = str(cards.get("PIPELINE", "")).strip()
+        if name and find(name) not in result_models:
+            known = [model.__name__ for model in result_models]
+            return Models(
+                spectra,
+                None,
+                f'the PIPELINE card says "{name}", which is no result table'
+                f"{did_you_mean(name, known)}; set `result:` in the manifest to the table, to "
+                "package.module:Class for one of your own, or to none",
+            )
+        if name:
+            return Models(spectra, find(name))
+    return Models(spectra, _result(file, columns, spectra))
+
+
+def _spectra(instrument: str, columns: set[str], *, of_one: bool) -> tuple[Any, ...]:
+    """Return the spectrum table that has most in common with the columns."""
+    own = columns if of_one else columns - (_names(Source) - {"sdss_id", "healpix"})
+    best, best_score = None, 0.0
+    for model in spectrum_models:
+        if not instrument or not model.__name__.lower().startswith(instrument.lower()):
+            continue
+        names = _names(model)
+        common = len(own & names)
+        score = common / len(own | names)
+        if common > len(names) / 2 and score > best_score:
+            best, best_score = model, score
+    if best is None:
+        return ()
+    if best is ApogeeVisitSpectrum and "drp_spectrum_pk" in columns:
+        return (best, ApogeeVisitSpectrumInApStar)
+    return (best,)
+
+
+#: Every table has these, so they say nothing.
+_COMMON = {"pk", "spectrum_pk", "source", "source_pk", "path", "created", "modified"}
+
+
+@cache
+def _names(model: Any) -> frozenset[str]:
+    """Return the names that columns of a table can have, in lower case."""
+    pixels = {
+        name
+        for base in model.__mro__
+        for name, value in vars(base).items()
+        if isinstance(value, PixelArray)
+    }
+    return frozenset(name.lower() for name in (*model._meta.fields, *pixels)) - _COMMON
+
+
+def _result(file: FitsFile, columns: set[str], spectra: Iterable[Any]) -> Any | None:
+    """Return the result table that the file's name or the columns tell."""
+    if (model := _result_of_name(file.path)) is not None:
+        return model
+    if "task_pk" not in columns:
+        return None
+    left = columns - _names(Source) - {n for model in spectra for n in _names(model)}
+    scores = {model: len(left & _names(model)) / len(left | _names(model)) for model in result_models}
+    best = max(result_models, key=scores.__getitem__)
+    return best if scores[best] > 0.5 else None
+
+
+def _result_of_name(path: Path) -> Any | None:
+    match = _PRODUCT_NAME.match(path.name)
+    if match is None:
+        return None
+    name = _RESULT_OF_PRODUCT.get(match[1], match[1])
+    model = find(name)
+    return model if model in result_models else None

@@ -1,0 +1,173 @@
+"""What a job did, as JSON for programs and as a summary for people."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class Counts:
+    """What became of rows; ``read`` is the sum of the others.
+
+    Attributes
+    ----------
+    read : int
+        Rows read from files.
+    inserted, updated, unchanged : int
+        Rows of the result table; of a product without one, of its spectrum or source table.
+    duplicates : int
+        Rows whose key a later row of the same chunk has too; the later one was written.
+    rejected : int
+        Rows set aside.
+    """
+
+    read: int = 0
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+
+    def add(self, other: Counts) -> None:
+        """Add another's counts."""
+        for name in asdict(self):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+@dataclass
+class ProductReport:
+    """What became of one product of the manifest.
+
+    Attributes
+    ----------
+    path : str
+        As the manifest has it.
+    table : str
+        The table whose rows are counted.
+    files : int
+        Files of this job's share.
+    counts : Counts
+    rejects : str or None
+        The FITS file with the rows that were set aside.
+    reasons : dict of str to int
+        How many rows were set aside for which reason.
+    error : str or None
+        Why the product, or files of it, failed.
+    """
+
+    path: str
+    table: str = ""
+    files: int = 0
+    counts: Counts = field(default_factory=Counts)
+    rejects: str | None = None
+    reasons: dict[str, int] = field(default_factory=dict)
+    error: str | None = None
+
+
+@dataclass
+class Report:
+    """What a job did.
+
+    Attributes
+    ----------
+    manifest, database, shard : str
+    dry_run : bool
+    status : str
+        ``running``, ``done``, ``rejects`` (some rows or files failed), ``stopped`` (told to, before
+        the end) or ``failed``.
+    started, finished : str
+        UTC, ISO 8601.
+    seconds : float
+    products : list of ProductReport
+    failed_files : dict of str to str
+        Files that failed, and why.
+    """
+
+    manifest: str
+    database: str
+    shard: str
+    dry_run: bool
+    started: str
+    status: str = "running"
+    finished: str = ""
+    seconds: float = 0.0
+    products: list[ProductReport] = field(default_factory=list)
+    failed_files: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def totals(self) -> Counts:
+        """The counts of all products."""
+        total = Counts()
+        for product in self.products:
+            total.add(product.counts)
+        return total
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as JSON has it."""
+        return {**asdict(self), "totals": asdict(self.totals)}
+
+    def write(self, path: Path) -> None:
+        """Write the report beside its place, then move it there: it is whole or not there."""
+        beside = path.with_name(path.name + ".part")
+        with beside.open("w", encoding="utf-8") as out:
+            json.dump(self.as_dict(), out, indent=2)
+            out.write("\n")
+            out.flush()
+            os.fsync(out.fileno())
+        beside.replace(path)
+
+    def summary(self) -> str:
+        """Return the report for a person to read."""
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterable[str]:
+        total = self.totals
+        files = sum(product.files for product in self.products)
+        yield "Dry run: nothing was written." if self.dry_run else f"Into {self.database}:"
+        for product in self.products:
+            yield from _product_lines(product, dry_run=self.dry_run)
+        rate = total.read / self.seconds if self.seconds else 0.0
+        yield (
+            f"{_count(files, 'file')}, {_count(total.read, 'row')} read, "
+            f"{total.rejected:,} rejected, in {duration(self.seconds)} ({rate:,.0f} rows/s)"
+        )
+        for path, error in list(self.failed_files.items())[:10]:
+            yield f"failed: {error}" if path in error else f"failed: {path}: {error}"
+        if len(self.failed_files) > 10:
+            yield f"... and {len(self.failed_files) - 10:,} more, which the report names"
+
+
+def _product_lines(product: ProductReport, *, dry_run: bool) -> Iterable[str]:
+    counts = product.counts
+    parts = [f"{counts.read:,} read"]
+    if not dry_run:
+        parts += [f"{counts.inserted:,} inserted", f"{counts.updated:,} updated"]
+    for name in ("unchanged", "duplicates", "rejected"):
+        if value := getattr(counts, name):
+            parts.append(f"{value:,} {name}")
+    yield f"  {product.table or product.path}: {', '.join(parts)}"
+    for reason, number in sorted(product.reasons.items(), key=lambda item: -item[1])[:3]:
+        yield f"    {number:,} x {reason}"
+    if product.rejects:
+        yield f"    rejected rows: {product.rejects}"
+    if product.error:
+        yield f"    failed: {product.error}"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}" + ("" if number == 1 else "s")
+
+
+def duration(seconds: float) -> str:
+    """Return a time span as people say it: ``4.2 s``, ``3 min 10 s``, ``2 h 5 min``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
