@@ -15,7 +15,7 @@ from astra.block import Block, Column
 from astra.errors import UsageError
 from astra.storage import Storage, fit, storage_of
 from astra.transaction import run
-from astra.upsert import GENERATED, KEPT, RESULT_KEY
+from astra.upsert import GENERATED, RESULT_KEY, kept
 from astra.utils import utcnow
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def bulk_insert_or_replace_pipeline_results(
         now = utcnow()
         stored = run(database, lambda: _write(database, model, instances, now))
         for instance in instances:
-            instance.task_pk, instance.created = stored[_key(instance)]
+            instance._pk, instance.created = stored[_key(instance)]
             instance.modified = now
             instance._dirty.clear()
     return iter(instances)
@@ -95,8 +95,9 @@ def _write(
     for start in range(0, len(instances), _BATCH):
         last = {_key(instance): instance for instance in instances[start : start + _BATCH]}
         rows = [{**instance.__data__, "modified": now} for instance in last.values()]
-        numbered = [row for row in rows if row.get("task_pk") is not None]
-        for group in (numbered, [row for row in rows if row.get("task_pk") is None]):
+        key, _ = kept(model)
+        numbered = [row for row in rows if row.get(key) is not None]
+        for group in (numbered, [row for row in rows if row.get(key) is None]):
             if group:
                 stored |= _write_rows(database, model, group)
     return stored
@@ -106,18 +107,19 @@ def _write_rows(
     database: Database, model: type[Model], rows: Sequence[dict[str, Any]]
 ) -> _Stored:
     """Upsert rows that all have a `task_pk`, or all have none."""
+    key, _ = kept(model)
     fields = [field for field in model._meta.sorted_fields if field.name not in GENERATED]
-    update = [field.name for field in fields if field.name not in KEPT]
-    if rows[0].get("task_pk") is None:
+    update = [field.name for field in fields if field.name not in kept(model)]
+    if rows[0].get(key) is None:
         fields = [field for field in fields if not field.primary_key]
-    returning = (*RESULT_KEY, *KEPT)
+    returning = (*RESULT_KEY, *kept(model))
     block = _block(fields, rows)
     backend = backend_for(database)
     if block is None:
         return _as_stored(model, _plain_upsert(model, fields, rows, update, returning))
     found = backend.upsert_returning(model, block, RESULT_KEY, update, returning)
-    if "task_pk" in block.columns:
-        backend.advance_keys(model, int(block.integers("task_pk").max()))
+    if key in block.columns:
+        backend.advance_keys(model, int(block.integers(key).max()))
     return _as_stored(model, found)
 
 

@@ -237,9 +237,18 @@ class PixelArray(VirtualField):
         meaning = describe(name)
         self.help_text = self.help_text or meaning.text
         self.unit = meaning.unit
+        self.__doc__ = f"{self.help_text} ({self.unit})".removesuffix(" ()")
         super().bind(model, name, set_attribute)
-        if set_attribute:
-            vars(model)[name].__doc__ = f"{self.help_text} ({self.unit})".removesuffix(" ()")
+
+
+def pixel_arrays(model: Any) -> dict[str, PixelArray]:
+    """Return the pixel arrays of a model, by name, those of its bases first."""
+    return {
+        name: accessor.field
+        for base in reversed(model.__mro__)
+        for name, accessor in vars(base).items()
+        if isinstance(accessor, PixelArrayAccessor)
+    }
 
 
 def ivar_from_error(error: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ integers, the empty string in text and times; not in bit fields, where 0 means n
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -150,7 +151,7 @@ def fit(
     }
     if storage.kind in ("bytes", "vector"):
         if values.ndim != 2:
-            values = values.reshape(len(values), -1)
+            values = values.reshape(len(values), math.prod(values.shape[1:]))
     elif values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     elif values.ndim != 1:

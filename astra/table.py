@@ -79,7 +79,7 @@ def _field(node: Any) -> Any:
 
 def _name(node: Any, field: Any, number: int, taken: Sequence[str]) -> str:
     if isinstance(node, Alias):
-        return str(node._alias)
+        return str(node.name)
     if field is None:
         return f"column_{number}"
     return f"{field.model._meta.table_name}.{field.name}" if field.name in taken else field.name

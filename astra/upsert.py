@@ -12,10 +12,16 @@ if TYPE_CHECKING:
 
 #: The columns by which a result is known: one for each spectrum and major.minor version.
 RESULT_KEY = ("spectrum_pk", "v_astra_major_minor")
-#: What a second run of the same pipeline leaves as it is.
-KEPT = ("task_pk", "created")
 #: The database computes these; they are never written.
 GENERATED = ("v_astra_major_minor",)
+
+
+def kept(model: type[Model]) -> tuple[str, str]:
+    """Return the fields that a second run of the same pipeline leaves as they are.
+
+    The first is the table's own key, `task_pk`.
+    """
+    return model._meta.primary_key.name, "created"
 
 
 def quote(*names: str) -> str:

@@ -17,7 +17,7 @@ from astra.models import (
     result_models,
     spectrum_models,
 )
-from astra.pixels import PixelArray
+from astra.pixels import pixel_arrays
 from jobs.fits import FitsFile, TableHDU
 from jobs.manifest import NO_RESULT, Product
 from jobs.manifest.mistakes import did_you_mean
@@ -87,23 +87,24 @@ def identify(
 
 
 def _spectra(instrument: str, columns: set[str], *, of_one: bool) -> tuple[Any, ...]:
-    """Return the spectrum table that has most in common with the columns."""
-    own = columns if of_one else columns - (_names(Source) - {"sdss_id", "healpix"})
-    best, best_score = None, 0.0
-    for model in spectrum_models:
-        if not instrument or not model.__name__.lower().startswith(instrument.lower()):
+    """Return the spectrum tables that have most in common with the columns."""
+    # In files of all objects, these are the source's or the result's, whatever the spectrum has.
+    own = columns if of_one else columns - _names(Source) - {"v_astra"}
+    best: tuple[Any, ...] = ()
+    best_score = 0.0
+    for candidate in (*((model,) for model in spectrum_models), _RESAMPLED_VISIT):
+        if not instrument or not candidate[0].__name__.lower().startswith(instrument.lower()):
             continue
-        names = _names(model)
+        names = frozenset[str]().union(*map(_names, candidate))
         common = len(own & names)
         score = common / len(own | names)
         if common > len(names) / 2 and score > best_score:
-            best, best_score = model, score
-    if best is None:
-        return ()
-    if best is ApogeeVisitSpectrum and "drp_spectrum_pk" in columns:
-        return (best, ApogeeVisitSpectrumInApStar)
-    return (best,)
+            best, best_score = candidate, score
+    return best
 
+
+#: A visit as it was resampled, in the same row as the visit as it was reduced.
+_RESAMPLED_VISIT = (ApogeeVisitSpectrum, ApogeeVisitSpectrumInApStar)
 
 #: Every table has these, so they say nothing.
 _COMMON = {"pk", "spectrum_pk", "source", "source_pk", "path", "created", "modified"}
@@ -112,13 +113,7 @@ _COMMON = {"pk", "spectrum_pk", "source", "source_pk", "path", "created", "modif
 @cache
 def _names(model: Any) -> frozenset[str]:
     """Return the names that columns of a table can have, in lower case."""
-    pixels = {
-        name
-        for base in model.__mro__
-        for name, value in vars(base).items()
-        if isinstance(value, PixelArray)
-    }
-    return frozenset(name.lower() for name in (*model._meta.fields, *pixels)) - _COMMON
+    return frozenset(name.lower() for name in (*model._meta.fields, *pixel_arrays(model))) - _COMMON
 
 
 def _result(file: FitsFile, columns: set[str], spectra: Iterable[Any]) -> Any | None:

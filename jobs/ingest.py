@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from astra.chunk import ChunkWriter, Written
+from astra.chunk import Written
+from astra.writer import ChunkWriter
 from astra.errors import AstraError, ManifestError, ProductError
 from astra.transaction import run
 from jobs import database as db

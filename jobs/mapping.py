@@ -18,7 +18,7 @@ import numpy as np
 
 from astra.flags import DerivedFlag, Flag
 from astra.models import Source
-from astra.pixels import PixelArray
+from astra.pixels import pixel_arrays
 from astra.storage import fit, storage_of
 from astra.upsert import GENERATED
 from jobs.fits import FitsColumn, FitsFile, TableHDU, column_values
@@ -181,6 +181,7 @@ class _Mapper:
             "source": self._place_source_key,
             "source_pk": self._place_source_key,
             "created": self._place_created,
+            "spectrum_pk": self._place_spectrum_key,
             "v_astra_major_minor": self._place_version_check,
         }.get(name)
         if special is not None and special(index):
@@ -191,6 +192,8 @@ class _Mapper:
             if target.has(name):
                 self._assign(target, name, index)
                 return
+        # A flag that both the spectrum and the result have is the result's.
+        for target in reversed(self.mapping.targets):
             if self._place_virtual(target, name, index):
                 return
         if self.product.new_columns == "error":
@@ -214,11 +217,11 @@ class _Mapper:
 
     def _place_virtual(self, target: Target, name: str, index: int) -> bool:
         """Place a column that is no column of the table: pixels, or a flag that follows."""
-        attribute = _class_attribute(target.model, name)
-        if isinstance(attribute, PixelArray):
+        if name in pixel_arrays(target.model):
             if "path" in target.model._meta.fields:
                 target.constants["path"] = str(self.path)
             return True
+        attribute = _class_attribute(target.model, name)
         if isinstance(attribute, DerivedFlag | Flag):
             if bit_fields(target.model, name) <= set(self.names.values()):
                 self.mapping.checks.append((index, target, name))
@@ -232,6 +235,13 @@ class _Mapper:
         elif self.mapping.result is not None:
             self.mapping.result.fields.setdefault("source_pk", index)
         return True
+
+    def _place_spectrum_key(self, index: int) -> bool:
+        # Results are tied to the spectrum that is found or made by it.
+        owner = [*self.mapping.spectra, *filter(None, [self.mapping.result])][:1]
+        for target in owner:
+            self._assign(target, "spectrum_pk", index)
+        return bool(owner)
 
     def _place_created(self, index: int) -> bool:
         # Files of all objects of 0.8 have the source's `created` and `modified`; those of 0.6,
@@ -288,8 +298,6 @@ class _Mapper:
             self._add_version(result)
         if self.product.tag is not None:
             result.constants["tag"] = self.product.tag
-        if not self.mapping.spectra:
-            self._take_spectrum_key(result)
 
     def _add_version(self, result: Target) -> None:
         for cards in (self.table.cards, self.file.primary):
@@ -297,11 +305,6 @@ class _Mapper:
                 result.constants["v_astra"] = text
                 return
         result.constants["v_astra"] = result.model._meta.fields["v_astra"].default
-
-    def _take_spectrum_key(self, result: Target) -> None:
-        by_name = {name: index for index, name in self.names.items()}
-        if "spectrum_pk" in by_name:
-            result.fields.setdefault("spectrum_pk", by_name["spectrum_pk"])
 
     def _check_keys(self) -> None:
         """Make sure that each table's rows can be told apart."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.fixtures.databases"]
+pytest_plugins = ["tests.fixtures.databases", "tests.fixtures.jobs"]
 
 _home = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 

@@ -47,7 +47,7 @@ def _visit_file_name(spectrum: Any) -> str:
 def _star_file(spectrum: Any) -> str | None:
     """Return the path of the apStar file."""
     apred, telescope, obj = spectrum.apred, spectrum.telescope, spectrum.obj
-    if not apred or not obj:
+    if not apred or not obj or not telescope or not spectrum.release:
         return None
     if spectrum.release == "sdss5":
         if spectrum.healpix is None:
@@ -241,7 +241,7 @@ class ApogeeVisitSpectrum(_Visit):
 
     def path_template(self) -> str | None:
         """Return the path of the apVisit file of the APOGEE reduction."""
-        if not self.apred or self.mjd < 0:
+        if not self.apred or any(number is None or number < 0 for number in (self.mjd, self.fiber)):
             return None
         place = f"visit/{self.telescope}/{self.field}"
         if self.release == "sdss5":

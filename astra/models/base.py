@@ -127,3 +127,4 @@ class BaseModel(Model, metaclass=_ModelBase):
             meaning = describe(field.name)
             field.help_text = field.help_text or meaning.text
             field.unit = getattr(field, "unit", None) or meaning.unit
+            field.__doc__ = f"{field.help_text} ({field.unit})".removesuffix(" ()")

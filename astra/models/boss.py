@@ -166,7 +166,8 @@ class BossVisitSpectrum(_BossVisit):
 
     def path_template(self) -> str | None:
         """Return the path of the specFull file of the BOSS reduction."""
-        if not self.run2d or self.fieldid < 0 or self.mjd < 0 or self.catalogid < 0:
+        numbers = (self.fieldid, self.mjd, self.catalogid)
+        if not self.run2d or any(number is None or number < 0 for number in numbers):
             return None
         by_plate = self.run2d in ("v6_0_1", "v6_0_2", "v6_0_3", "v6_0_4")
         number = str(self.fieldid) if by_plate else f"{self.fieldid:0>6d}"

@@ -30,7 +30,12 @@ class SpectrumMixin(HasFile):
     """What all kinds of spectra can do."""
 
     natural_key: ClassVar[tuple[str, ...]] = ()
-    """Fields that tell a spectrum from all others of its kind; unique in tables of spectra."""
+    """Fields that tell a spectrum from all others of its kind, where it has no `spectrum_pk`.
+
+    The tables have an index over them that is not unique: products of one release can come from
+    two databases, which gave the same spectrum different keys, and the results of both refer to
+    the key of their own.
+    """
 
     @property
     def e_flux(self) -> np.ndarray:
@@ -71,11 +76,11 @@ class SpectrumModel(SpectrumMixin, BaseModel):
 
     @classmethod
     def validate_model(cls) -> None:
-        """Make the natural key unique, and let an alias of the model find inherited flags."""
+        """Make an index of the natural key, and let an alias of the model find inherited flags."""
         super().validate_model()
-        unique = (tuple(cls.natural_key), True)
-        if cls.natural_key and unique not in cls._meta.indexes:
-            cls._meta.indexes = [unique, *cls._meta.indexes]
+        index = (tuple(cls.natural_key), False)
+        if cls.natural_key and index not in cls._meta.indexes:
+            cls._meta.indexes = [index, *cls._meta.indexes]
         # An alias looks for descriptors in its model and the model's bases, but no further up.
         for base in cls.__mro__[1:]:
             for name, value in vars(base).items():

@@ -5,43 +5,45 @@ set -eu
 umask 022
 
 prefix=/opt/astra
+mounted=$(dirname "$0")
 
 install_debian() {
     apt-get -qq update
-    DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends "$@" >/dev/null
-    rm -rf /var/lib/apt/lists/* /var/cache/apt /var/cache/debconf/*-old /var/cache/ldconfig \
+    DEBIAN_FRONTEND=noninteractive DEBCONF_NOWARNINGS=yes \
+        apt-get -qq install --no-install-recommends "$@" >/dev/null
+    rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/cache/ldconfig/* \
         /var/lib/dpkg/*-old /var/log/*
 }
 
 pip_install() {
     python3 -m pip --python $prefix/bin/python install --quiet --disable-pip-version-check \
-        --no-cache-dir --no-compile "$@"
+        --root-user-action ignore --no-cache-dir --no-compile "$@"
 }
 
 case $1 in
     python)
         install_debian python3
-        mkdir -p $prefix
-        dpkg-query -W -f '${Package}\t${Version}\t${Architecture}\n' >$prefix/debian.tsv
         ;;
     dependencies)
+        # The run stage's packages, before those come that only the build needs.
+        dpkg-query -W -f '${Package}\t${Version}\t${Architecture}\n' >debian.tsv
         install_debian ca-certificates python3-pip python3-venv
         python3 -m venv --without-pip $prefix
         pip_install --require-hashes --requirement requirements.lock
         ;;
     package)
         pip_install --no-deps .
-        # Isolated: PYTHONPATH and its like come in with Apptainer from the host.
+        python3 "$mounted/sbom.py" $prefix debian.tsv >$prefix/sbom.cdx.json
+        find $prefix/bin $prefix/include -mindepth 1 ! -name astra ! -name 'python*' -delete
+        # Isolated: with Apptainer, PYTHONPATH and its like come in from the host.
         sed -i '1s/$/ -I/' $prefix/bin/astra
-        python3 sbom.py $prefix >$prefix/sbom.cdx.json
-        rm $prefix/debian.tsv $prefix/bin/activate* $prefix/bin/Activate*
         packages=$(echo $prefix/lib/python3*/site-packages)
         # astropy imports its own package `tests`; those that hold tests lie deeper.
         find "$packages" -mindepth 2 -type d -name tests ! -path "$packages/astropy/tests" \
             -prune -exec rm -r {} +
         find "$packages" \( -name '*.a' -o -name '*.pyi' -o -name '*.[ch]' \) -delete
         # The image is read-only: the byte code is made here, and never compared with its source.
-        python3 -m compileall -q --invalidation-mode unchecked-hash -s "$packages" "$packages"
+        python3 -m compileall -q --invalidation-mode unchecked-hash "$packages"
         chmod -R u=rwX,go=rX $prefix
         find $prefix -exec touch --no-dereference --date "@${SOURCE_DATE_EPOCH:-0}" {} +
         ;;

@@ -1,7 +1,7 @@
 """Write what an image consists of, as CycloneDX 1.5, to standard output.
 
-python sbom.py PREFIX: the Python distributions below PREFIX, and the Debian packages that
-PREFIX/debian.tsv lists (name, version and architecture, with tabs between them).
+python sbom.py PREFIX DEBIAN: the Python distributions below the folder PREFIX, and the Debian
+packages that the file DEBIAN lists (name, version and architecture, with tabs between them).
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ def debian_component(line: str) -> dict[str, Any]:
     }
 
 
-def bill_of_materials(prefix: Path) -> dict[str, Any]:
+def bill_of_materials(prefix: Path, debian: Path) -> dict[str, Any]:
     """Return the document; it holds no time, so that the same image has the same one."""
     [packages] = prefix.glob("lib/python3*/site-packages")
     found = [python_component(each) for each in distributions(path=[str(packages)])]
     found.sort(key=lambda component: component["name"])
     [subject] = [component for component in found if component["name"] == "astra"]
-    lines = (prefix / "debian.tsv").read_text().splitlines()
+    lines = debian.read_text().splitlines()
     others = [component for component in found if component is not subject]
     return {
         "bomFormat": "CycloneDX",
@@ -67,4 +67,4 @@ def bill_of_materials(prefix: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    json.dump(bill_of_materials(Path(sys.argv[1])), sys.stdout, indent=1)
+    json.dump(bill_of_materials(*map(Path, sys.argv[1:])), sys.stdout, indent=1)

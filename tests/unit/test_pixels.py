@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pydoc
 import sys
 import warnings
 from pathlib import Path
@@ -28,6 +29,7 @@ from astra.models import (
     ThePayne,
     spectrum_models,
 )
+from astra.pixels import pixel_arrays
 
 RNG = np.random.default_rng(4)
 
@@ -124,6 +126,15 @@ def test_wavelengths_come_from_the_grid() -> None:
     assert (boss.shape, apogee.shape) == ((4648,), (8575,))
     np.testing.assert_array_equal(boss, 10 ** (3.5523 + 1e-4 * np.arange(4648)))
     np.testing.assert_array_equal(apogee, 10 ** (4.179 + 6e-6 * np.arange(8575)))
+
+
+def test_a_model_tells_its_pixel_arrays() -> None:
+    names = ["wavelength", "flux", "ivar", "pixel_flags", "continuum", "nmf_rectified_model_flux"]
+
+    assert list(pixel_arrays(BossCombinedSpectrum)) == names
+    assert pixel_arrays(SnowWhite)["wavelength"] is SnowWhite.wavelength
+    assert "Wavelength in vacuum (Angstrom)" in pydoc.render_doc(SnowWhite)
+    assert pixel_arrays(Rocket) == {}
 
 
 def test_a_model_of_the_users_own_can_have_pixels(tmp_path: Path) -> None:
@@ -299,6 +310,7 @@ BOSS = {"fieldid": 15001, "mjd": 59800, "catalogid": 42}
 STAR = {"v_astra": "0.8.1", "sdss_id": 7}
 REDUX = "$SAS_BASE_DIR/ipl-4/spectro/apogee/redux"
 DR17 = "$SAS_BASE_DIR/dr17/apogee/spectro/redux"
+IPL4 = "$SAS_BASE_DIR/ipl-4/spectro/boss/redux"
 DAILY = "$SAS_BASE_DIR/sdsswork/bhm/boss/spectro/redux"
 
 
@@ -359,8 +371,7 @@ DAILY = "$SAS_BASE_DIR/sdsswork/bhm/boss/spectro/redux"
         (
             BossVisitSpectrum,
             {"run2d": "v6_2_1", "spec_file": "s.fits", **BOSS},
-            "$SAS_BASE_DIR/ipl-4/spectro/boss/redux/v6_2_1/spectra/daily/full/015XXX/015001/59800/"
-            "s.fits",
+            f"{IPL4}/v6_2_1/spectra/daily/full/015XXX/015001/59800/s.fits",
         ),
         (
             BossVisitSpectrum,
@@ -398,6 +409,7 @@ def test_a_spectrum_tells_where_its_file_is(
 @pytest.mark.parametrize("model", spectrum_models, ids=lambda model: model.__name__)
 def test_a_spectrum_that_knows_nothing_tells_no_path(model: type[Any]) -> None:
     assert model().path is None
+    assert model(__no_default__=True, apred="1", run2d="v", obj="o", v_astra="0").path is None
 
 
 def combined(**fields: Any) -> BossCombinedSpectrum:

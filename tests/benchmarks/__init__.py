@@ -1,0 +1,1 @@
+"""How fast it is beside other ways to do the same: ``python -m tests.benchmarks --help``."""

@@ -1,0 +1,61 @@
+"""One job in a process of its own, measured from inside: ``python -m tests.benchmarks.job``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import time
+from pathlib import Path
+
+
+def main() -> None:
+    """Run the job and print, as JSON in the last line, what it took."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--profile", type=Path)
+    parser.add_argument("--shard", default="0/1")
+    arguments = parser.parse_args()
+
+    from jobs.ingest import Options, ingest
+    from jobs.plan import parse_shard
+    from jobs.progress import LineProgress
+
+    batch = {} if arguments.batch_size is None else {"batch_rows": arguments.batch_size}
+    options = Options(
+        shard=parse_shard(arguments.shard), report=Path("report.json").absolute(), **batch
+    )
+    start = time.perf_counter()
+    if arguments.profile:
+        import cProfile
+
+        profile = cProfile.Profile()
+        report = profile.runcall(ingest, arguments.manifest, options, LineProgress())
+        profile.dump_stats(arguments.profile)
+    else:
+        report = ingest(arguments.manifest, options, LineProgress())
+    job = time.perf_counter() - start
+    if report.status != "done":
+        raise SystemExit(f"the job is {report.status}: {report.summary()}")
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    measured = {
+        "job": job,
+        "process": time.time() - _started(),
+        "cpu": used.ru_utime + used.ru_stime,
+        "peak": used.ru_maxrss / 1024,
+    }
+    print(json.dumps(measured))  # noqa: T201
+
+
+def _started() -> float:
+    """Return when this process was started, in seconds of the clock on the wall."""
+    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    ticks = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    uptime = float(Path("/proc/uptime").read_text().split()[0])
+    return time.time() - (uptime - ticks)
+
+
+if __name__ == "__main__":
+    main()
