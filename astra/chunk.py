@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -88,6 +89,16 @@ class Chunk:
         return [part for part in parts if part is not None][-1]
 
 
+class Fate(IntEnum):
+    """What became of a row."""
+
+    INSERTED = 0
+    UPDATED = 1
+    UNCHANGED = 2
+    DUPLICATE = 3
+    REJECTED = 4
+
+
 @dataclass
 class Written:
     """What became of a chunk's rows.
@@ -104,6 +115,8 @@ class Written:
         Row of the chunk, and why the tables cannot take it.
     added : dict of str to int
         New rows by table, for the tables beside the principal one.
+    fates : ndarray of uint8, shape (n_rows,), or None
+        The `Fate` of each row, if it was asked for.
     """
 
     inserted: int = 0
@@ -112,12 +125,11 @@ class Written:
     duplicates: int = 0
     rejected: list[Reject] = field(default_factory=list)
     added: dict[str, int] = field(default_factory=dict)
+    fates: NDArray[np.uint8] | None = None
 
-    def count(self, chunk: Chunk, part: Part, *, new: int, updated: int, old: int) -> None:
-        """Count the rows of one table."""
-        if part.model is chunk.principal.model:
-            self.inserted, self.updated, self.unchanged = new, updated, old - updated
-        elif new:
+    def add(self, chunk: Chunk, part: Part, new: int) -> None:
+        """Count the new rows of one table, if it is not the principal one."""
+        if new and part.model is not chunk.principal.model:
             self.added[part.model._meta.table_name] = new
 
 

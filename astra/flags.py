@@ -9,6 +9,8 @@ from typing import Any
 import peewee
 from peewee import SQL, ColumnBase, ModelDescriptor
 
+from astra.utils import version_string_to_integer
+
 Rule = tuple[tuple[str, ...], ...]
 """Alternatives, each the flags that must all be set; ``nonzero:x`` says that field x is not 0."""
 
@@ -149,7 +151,8 @@ class DerivedFlag(ModelDescriptor):
     help_text : str, optional
         What it means that the flag is set.
     by_version : dict, optional
-        Alternatives that older results were made with, by major.minor version.
+        Alternatives that older results were made with, by major.minor version.  On a model with
+        a `v_astra`, each row goes by the rule of its own version.
     """
 
     def __init__(
@@ -172,12 +175,28 @@ class DerivedFlag(ModelDescriptor):
 
     def __get__(self, instance: Any, instance_type: Any = None) -> Any:
         owner = instance_type if instance is None else instance
-        alternatives = [
-            functools.reduce(operator.and_, [_holds(owner, condition) for condition in needed])
-            for needed in self.rule
-        ]
-        holds = functools.reduce(operator.or_, alternatives)
-        return holds if instance is not None else Condition(holds, self.name, self.help_text)
+        version = getattr(owner, "v_astra_major_minor", None)
+        if instance is not None:
+            return _follows(owner, self._by_number.get(version, self.rule))
+        holds = _follows(owner, self.rule)
+        for number, rule in self._by_number.items() if version is not None else ():
+            holds = ((version == number) & _follows(owner, rule)) | ((version != number) & holds)
+        return Condition(holds, self.name, self.help_text)
+
+    @functools.cached_property
+    def _by_number(self) -> dict[int, Rule]:
+        numbers = (version_string_to_integer(f"{version}.0") for version in self.by_version)
+        rules = self.by_version.values()
+        return {number // 1000: rule for number, rule in zip(numbers, rules, strict=True)}
+
+
+def _follows(owner: Any, rule: Rule) -> Any:
+    """Return what a rule says, as a bool of an instance or an expression of a model."""
+    alternatives = [
+        functools.reduce(operator.and_, [_holds(owner, condition) for condition in needed])
+        for needed in rule
+    ]
+    return functools.reduce(operator.or_, alternatives)
 
 
 def _normalise(alternatives: tuple[str | tuple[str, ...], ...]) -> Rule:

@@ -113,7 +113,7 @@ def _write_rows(
     if rows[0].get(key) is None:
         fields = [field for field in fields if not field.primary_key]
     returning = (*RESULT_KEY, *kept(model))
-    block = _block(fields, rows)
+    block = block_of(fields, rows)
     backend = backend_for(database)
     if block is None:
         return _as_stored(model, _plain_upsert(model, fields, rows, update, returning))
@@ -151,7 +151,7 @@ def _plain_upsert(
     return found
 
 
-def _block(fields: Sequence[Field], rows: Sequence[dict[str, Any]]) -> Block | None:
+def block_of(fields: Sequence[Field], rows: Sequence[dict[str, Any]]) -> Block | None:
     """Turn rows into a block; None if a column has no form in bulk."""
     columns: dict[str, Column] = {}
     for field in fields:

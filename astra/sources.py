@@ -72,13 +72,11 @@ class Sources:
             order = np.argsort(ids[fresh])
             where = np.minimum(np.searchsorted(ids[fresh], ids, sorter=order), len(fresh) - 1)
             source_pk = np.where(source_pk < 0, pk[order[where]], source_pk)
-        updated = 0
         if len(old) and chunk.source.policy == UPDATE:
             names = [name for name in block.columns if name not in ("pk", "sdss_id")]
             rows = complete(model, block.take(old), now).with_columns(pk=Column(source_pk[old]))
             self.tables.upsert(model, rows, ["pk"], names)
-            updated = len(old)
-        written.count(chunk, chunk.source, new=len(fresh), updated=updated, old=len(old))
+        written.add(chunk, chunk.source, len(fresh))
         return source_pk
 
     def _add(self, model: type[Model], rows: Block) -> Index:

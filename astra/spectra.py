@@ -132,14 +132,12 @@ class Spectra:
         if len(fresh):
             self._ensure(chunk.base, spectrum_pk[fresh], now)
             with_rows(self.tables.insert, fresh, model, block.take(fresh), ["spectrum_pk"])
-        updated = 0
         if len(old) and part.policy == UPDATE:
             names = [n for n in part.block.columns if n not in ("spectrum_pk", "created")]
             names += [n for n in ("source", "modified") if n in model._meta.fields and n not in names]
             rows = block.take(old)
             with_rows(self.tables.upsert, old, model, rows, ["spectrum_pk"], names)
-            updated = len(old)
-        written.count(chunk, part, new=len(fresh), updated=updated, old=len(last) - len(fresh))
+        written.add(chunk, part, len(fresh))
         return spectrum_pk
 
     def _number(self, base: type[Model], stored: Index) -> Index:

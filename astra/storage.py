@@ -339,7 +339,7 @@ def _fit_time(
         if value:
             try:
                 times[row] = _parse_time(value)
-            except ValueError:
+            except (ValueError, OverflowError):  # the latter where a zone leads out of the years
                 bad[row] = True
     return times, missing, bad, "{} is not a date and time in ISO 8601"
 

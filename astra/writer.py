@@ -14,12 +14,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astra.block import Block, Column, constant
-from astra.chunk import Chunk, Index, Overtaken, Part, Reject, RowsRefused, Written, arrays
+from astra.chunk import (
+    UPDATE,
+    Chunk,
+    Fate,
+    Index,
+    Mask,
+    Overtaken,
+    Part,
+    Reject,
+    RowsRefused,
+    Written,
+    arrays,
+)
 from astra.keys import last_of_each
 from astra.sources import Sources
 from astra.spectra import Spectra, natural_key
 from astra.tables import Tables, complete
-from astra.upsert import GENERATED, RESULT_KEY, kept
+from astra.upsert import GENERATED, RESULT_KEY, conflict_keys, kept
 from astra.utils import utcnow
 
 if TYPE_CHECKING:
@@ -45,8 +57,14 @@ class ChunkWriter:
         # Copying straight into a table is the fastest way as long as all its rows are new.
         self._expect_new: dict[str, bool] = {}
 
-    def write(self, chunk: Chunk) -> Written:
+    def write(self, chunk: Chunk, *, tell_fates: bool = False) -> Written:
         """Write a chunk inside the open transaction.
+
+        Parameters
+        ----------
+        chunk : Chunk
+        tell_fates : bool
+            Find out what becomes of each row, and not only of how many.
 
         Returns
         -------
@@ -64,7 +82,7 @@ class ChunkWriter:
             part = chunk if len(alive) == chunk.rows else chunk.take(alive)
             try:
                 with self.database.atomic():
-                    written = self._write(part)
+                    written = self._write(part, tell_fates=tell_fates)
                 break
             except RowsRefused as refused:
                 bad = refused.at(alive).rejected
@@ -75,12 +93,17 @@ class ChunkWriter:
                 if tries == _TRIES:
                     raise overtaken.__cause__ or overtaken from None
         written.rejected = rejected + [(int(alive[row]), why) for row, why in written.rejected]
+        if written.fates is not None:
+            fates = np.full(chunk.rows, Fate.REJECTED, dtype=np.uint8)
+            fates[alive] = written.fates
+            written.fates = fates
         return written
 
-    def _write(self, chunk: Chunk) -> Written:
+    def _write(self, chunk: Chunk, *, tell_fates: bool) -> Written:
         now = utcnow()
         written = Written()
         rows = np.arange(chunk.rows)
+        fates = np.full(chunk.rows, Fate.DUPLICATE, dtype=np.uint8)
 
         keep = last_of_each(_key(chunk))
         written.duplicates = chunk.rows - len(keep)
@@ -93,6 +116,7 @@ class ChunkWriter:
                 return list(columns)
             reasons = dict(reversed(problems))  # the first reason of a row counts
             written.rejected += [(int(rows[row]), why) for row, why in sorted(reasons.items())]
+            fates[rows[list(reasons)]] = Fate.REJECTED
             kept = np.setdiff1d(np.arange(chunk.rows), list(reasons))
             chunk, rows = chunk.take(kept), rows[kept]
             return [column[kept] for column in columns]
@@ -101,34 +125,56 @@ class ChunkWriter:
         (source_pk,) = without(problems, source_pk)
         spectra, problems = self.spectra.find(chunk, source_pk)
         source_pk, *spectra = without(problems, source_pk, *spectra)
+        is_new: Mask | None = (spectra[-1] if spectra else source_pk) < 0
         if chunk.rows:
             try:
                 source_pk = self.sources.write(chunk, source_pk, now, written)
                 spectrum_pk = self.spectra.write(chunk, spectra, source_pk, now, written)
-                self._write_results(chunk, source_pk, spectrum_pk, now, written)
+                if chunk.result is not None:
+                    results = self._result_block(chunk.result, source_pk, spectrum_pk, now)
+                    is_new = self._find_new(results) if tell_fates else None
+                    self._write_results(chunk.result, results, now, written)
             except RowsRefused as refused:
                 raise refused.at(rows) from None
+        old = Fate.UPDATED if chunk.principal.policy == UPDATE else Fate.UNCHANGED
+        if is_new is not None:
+            fates[rows] = np.where(is_new, Fate.INSERTED, old)
+            written.fates = fates
+            written.inserted = int(np.count_nonzero(is_new))
+            number = len(rows) - written.inserted
+            written.updated = number if old == Fate.UPDATED else 0
+            written.unchanged = number - written.updated
         return written
+
+    def _find_new(self, results: tuple[type[Model], Block]) -> Mask:
+        """Tell which results are not there yet."""
+        model, block = results
+        is_new = np.ones(block.rows, dtype=bool)
+        is_new[self.tables.backend.find(model, conflict_keys(block, RESULT_KEY), [])[0]] = False
+        return is_new
+
+    def _result_block(
+        self, part: Part, source_pk: Index, spectrum_pk: Index, now: datetime.datetime
+    ) -> tuple[type[Model], Block]:
+        """Tie results to their sources and spectra."""
+        null = source_pk < 0
+        block = part.block.with_columns(
+            source_pk=Column(source_pk, null if null.any() else None),
+            spectrum_pk=Column(spectrum_pk),
+            modified=constant(now, part.block.rows, "datetime64[us]"),
+        )
+        return part.model, complete(part.model, block, now)
 
     def _write_results(
         self,
-        chunk: Chunk,
-        source_pk: Index,
-        spectrum_pk: Index,
+        part: Part,
+        results: tuple[type[Model], Block],
         now: datetime.datetime,
         written: Written,
     ) -> None:
-        if chunk.result is None:
-            return
-        model = chunk.result.model
-        null = source_pk < 0
-        block = chunk.result.block.with_columns(
-            source_pk=Column(source_pk, null if null.any() else None),
-            spectrum_pk=Column(spectrum_pk),
-            modified=constant(now, chunk.rows, "datetime64[us]"),
-        )
-        update = [name for name in block.columns if name not in (*kept(model), *GENERATED)]
-        block = complete(model, block, now)
+        model, block = results
+        given = {*part.block.columns, "source_pk", "spectrum_pk", "modified"}
+        update = [n for n in block.columns if n in given - {*kept(model), *GENERATED}]
         written.inserted, written.updated = self._upsert(model, block, update)
         key, _ = kept(model)
         if key in block.columns:

@@ -55,6 +55,7 @@ def main() -> None:
 @main.command()
 @click.argument("manifest", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Read and check every row, and write nothing.")
+@click.option("--force", is_flag=True, help="Do again what the ledger says is in.")
 @click.option("--shard", metavar="I/N", help="Take share I (from 0) of N; default: Slurm's.")
 @click.option(
     "--batch-size",
@@ -71,7 +72,13 @@ def main() -> None:
     help="Where the report goes; default: the manifest's name with .report.json, here.",
 )
 def ingest(
-    manifest: Path, *, dry_run: bool, shard: str | None, batch_size: int, report: Path | None
+    manifest: Path,
+    *,
+    dry_run: bool,
+    force: bool,
+    shard: str | None,
+    batch_size: int,
+    report: Path | None,
 ) -> int:
     """Ingest the products of MANIFEST.
 
@@ -89,6 +96,7 @@ def ingest(
         shard=mine,
         batch_rows=batch_size,
         dry_run=dry_run,
+        force=force,
         report=_report_path(report, manifest, mine),
         should_stop=_stop_on_signal(),
     )
@@ -101,17 +109,38 @@ def ingest(
 
 @main.command()
 @click.option("--plan", "plan_only", is_flag=True, help="Show the SQL, and run none of it.")
-def migrate(*, plan_only: bool) -> None:
+@click.option(
+    "--manifest",
+    type=click.Path(path_type=Path),
+    help="Also make the tables of this manifest's own pipelines.",
+)
+@click.option(
+    "--grant",
+    "writers",
+    multiple=True,
+    metavar="ROLE",
+    help="Give ROLE what jobs need; repeatable.",
+)
+@click.option(
+    "--grant-read", "readers", multiple=True, metavar="ROLE", help="Let ROLE read; repeatable."
+)
+def migrate(
+    *, plan_only: bool, manifest: Path | None, writers: tuple[str, ...], readers: tuple[str, ...]
+) -> None:
     """Make or bring up to date the tables; for the role that owns the schema.
 
     \b
-    Example:
+    Examples:
       ASTRA_DATABASE_PATH=astra.db astra migrate
+      astra migrate --plan --grant jobs > review.sql
+      astra migrate --manifest manifest.yml
     """
     from jobs.migrate import migrate as run_migrations
 
     _set_up_logging()
-    run_migrations(plan_only=plan_only, echo=click.echo)
+    run_migrations(
+        plan_only=plan_only, manifest=manifest, writers=writers, readers=readers, echo=click.echo
+    )
 
 
 @main.command()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from peewee import Database, ImproperlyConfigured, PeeweeException, SqliteDatabase
 
+from astra import schema as versions
 from astra.backends import backend_for
 from astra.errors import AstraError, ConfigError, DatabaseUnavailable, SchemaError
 from astra.transaction import run
@@ -27,7 +29,8 @@ def describe(database: Database, schema: str | None) -> str:
 def prepare(database: Database, schema: str | None, models: Sequence[type[Any]]) -> None:
     """Make sure that rows of these models can be written.
 
-    On SQLite, tables that are missing are made; on PostgreSQL that is left to `astra migrate`.
+    On SQLite, missing and older tables are brought up to date; on PostgreSQL that is left to
+    `astra migrate`.
 
     Raises
     ------
@@ -36,21 +39,27 @@ def prepare(database: Database, schema: str | None, models: Sequence[type[Any]])
     ConfigError
         If it refuses the connection.
     SchemaError
-        If the schema, a table, a column or a right is missing; all of it in one message.
+        If the schema is older or newer than this program, or a table, a column or a right is
+        missing; all of it in one message.
     """
-    where = describe(database, schema)
+    refuse_memory(database)
+    with explained(database, schema):
+        problems = versions.ready(database, schema, models, patience=_FIRST_PATIENCE)
+        if not problems:
+            problems = run(database, lambda: _prepare(database, models), patience=_FIRST_PATIENCE)
+    if problems:
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        where = describe(database, schema)
+        raise SchemaError(f"{where} is not ready to be written to:\n{lines}")
+
+
+def refuse_memory(database: Database) -> None:
+    """Raise ConfigError if the database is gone with the process."""
     if getattr(database, "database", None) == ":memory:":
         raise ConfigError(
             "no database: rows would go to memory and be lost; set ASTRA_DATABASE_PATH=astra.db "
             "for SQLite, or write `database:` with dbname into ~/.config/sdss/astra/astra.yml"
         )
-    try:
-        problems = run(database, lambda: _prepare(database, models), patience=_FIRST_PATIENCE)
-    except (PeeweeException, ImproperlyConfigured) as error:
-        raise explain(database, schema, error) from error
-    if problems:
-        lines = "\n".join(f"  {problem}" for problem in problems)
-        raise SchemaError(f"{where} is not ready to be written to:\n{lines}")
 
 
 def _prepare(database: Database, models: Sequence[type[Any]]) -> list[str]:
@@ -59,6 +68,15 @@ def _prepare(database: Database, models: Sequence[type[Any]]) -> list[str]:
         backend.create_tables(models)
         return backend.problems(models)
     return backend.problems(models)
+
+
+@contextmanager
+def explained(database: Database, schema: str | None) -> Iterator[None]:
+    """Raise what `explain` makes of a database's error, instead of that."""
+    try:
+        yield
+    except (PeeweeException, ImproperlyConfigured) as error:
+        raise explain(database, schema, error) from error
 
 
 def explain(database: Database, schema: str | None, error: Exception) -> AstraError:

@@ -16,6 +16,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -133,7 +134,7 @@ class TableHDU:
     row_bytes: int
     start: int
 
-    @property
+    @cached_property
     def dtype(self) -> np.dtype[np.void]:
         """A row as it lies in the file; columns are named c0, c1, ... as names may repeat."""
         columns = [(n, c) for n, c in enumerate(self.columns) if c.width]

@@ -65,7 +65,11 @@ def identify(
         spectra = tuple(classes[name] for name in product.spectrum)
     else:
         instrument = str(table.cards.get("INSTRMNT", file.primary.get("INSTRMNT", ""))).strip()
-        spectra = _spectra(instrument, columns, of_one="SDSS_ID" in file.primary)
+        of_one = "SDSS_ID" in file.primary
+        # In files of one object, what the spectrum and the result both have is the result's; in
+        # files of all objects, what the source has is the source's.
+        others = _names(_named_result(file, table, product, classes)) if of_one else _names(Source)
+        spectra = _spectra(instrument, columns, others if of_one else others | {"v_astra"})
     if product.result == NO_RESULT:
         return Models(spectra, None)
     if product.result is not None:
@@ -86,16 +90,30 @@ def identify(
     return Models(spectra, _result(file, columns, spectra))
 
 
-def _spectra(instrument: str, columns: set[str], *, of_one: bool) -> tuple[Any, ...]:
-    """Return the spectrum tables that have most in common with the columns."""
-    # In files of all objects, these are the source's or the result's, whatever the spectrum has.
-    own = columns if of_one else columns - _names(Source) - {"v_astra"}
+def _named_result(
+    file: FitsFile, table: TableHDU, product: Product, classes: Mapping[str, type[Any]]
+) -> Any | None:
+    """Return the result table that the manifest, a card or the file's name tells."""
+    if product.result is not None:
+        return classes.get(product.result)
+    for cards in (table.cards, file.primary):
+        if name := str(cards.get("PIPELINE", "")).strip():
+            return find(name)
+    return _result_of_name(file.path)
+
+
+def _spectra(instrument: str, columns: set[str], others: frozenset[str]) -> tuple[Any, ...]:
+    """Return the spectrum tables that have most in common with the columns.
+
+    Columns that can be those of other tables tell nothing.
+    """
+    own = columns - others
     best: tuple[Any, ...] = ()
     best_score = 0.0
     for candidate in (*((model,) for model in spectrum_models), _RESAMPLED_VISIT):
         if not instrument or not candidate[0].__name__.lower().startswith(instrument.lower()):
             continue
-        names = frozenset[str]().union(*map(_names, candidate))
+        names = frozenset[str]().union(*map(_names, candidate)) - others
         common = len(own & names)
         score = common / len(own | names)
         if common > len(names) / 2 and score > best_score:
@@ -111,8 +129,10 @@ _COMMON = {"pk", "spectrum_pk", "source", "source_pk", "path", "created", "modif
 
 
 @cache
-def _names(model: Any) -> frozenset[str]:
-    """Return the names that columns of a table can have, in lower case."""
+def _names(model: Any | None) -> frozenset[str]:
+    """Return the names that columns of a table can have, in lower case; none of no table."""
+    if model is None:
+        return frozenset()
     return frozenset(name.lower() for name in (*model._meta.fields, *pixel_arrays(model))) - _COMMON
 
 

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import datetime
 import logging
+import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from astra.chunk import Written
-from astra.writer import ChunkWriter
-from astra.errors import AstraError, ManifestError, ProductError
-from astra.transaction import run
+from astra.errors import ProductError
+from astra.ledger import Ledger, RunInfo
 from jobs import database as db
-from jobs import scratch
-from jobs.fits import FitsFile, TableHDU
-from jobs.identify import identify
-from jobs.manifest import Manifest, Product, as_error, check_names, load_manifest, resolve_all
-from jobs.mapping import TableMapping, map_table
+from jobs.check import Classes, check
+from jobs.commit import Committer
+from jobs.manifest import Manifest, as_error, check_names, load_manifest, resolve_all
 from jobs.plan import Shard, Unit, deal, plan
-from jobs.read import Batch, Collector, Origin, ahead, read_table
-from jobs.rejects import RejectFile
-from jobs.report import Counts, ProductReport, Report
+from jobs.read import Batch, EndOfUnit, Entries, Reader, ahead, identify_file, is_done
+from jobs.report import ProductReport, Report
 
 log = logging.getLogger("astra")
 
@@ -56,12 +53,14 @@ class Options:
     ----------
     shard : Shard
         The share of the units to take.
+    report : Path
+        Where the report goes; the rejected rows go beside it.
     batch_rows : int
         Rows of a chunk, which is a transaction.
     dry_run : bool
         Read and check every row, and write none.
-    report : Path
-        Where the report goes; the rejected rows go beside it.
+    force : bool
+        Do again what the ledger says is in.
     should_stop : callable
         Asked after each chunk; True ends the job there.
     """
@@ -70,6 +69,7 @@ class Options:
     report: Path
     batch_rows: int = BATCH_ROWS
     dry_run: bool = False
+    force: bool = False
     should_stop: Callable[[], bool] = field(default=lambda: False)
 
 
@@ -98,98 +98,15 @@ def ingest(manifest_path: Path, options: Options, progress: Progress) -> Report:
     units = plan(resolve_all(manifest, manifest_path))
     mine = deal(units, options.shard.count)[options.shard.index]
     log.info(
-        "%s: %d of %d files are this task's (%s)",
-        manifest_path, len(mine), len(units), options.shard,
-    )  # fmt: skip
-    models = check(manifest, manifest_path, mine, classes)
-    return _Job(manifest, manifest_path, classes, options, progress).run(mine, models)
-
-
-def check(
-    manifest: Manifest,
-    manifest_path: Path,
-    units: Sequence[Unit],
-    classes: Mapping[str, type[Any]],
-) -> list[type[Any]]:
-    """Look at all files before the first row is written.
-
-    Returns
-    -------
-    list of type
-        The models that rows will go to.
-
-    Raises
-    ------
-    ManifestError
-        With all problems of all files.
-    """
-    mistakes = []
-    models: dict[type[Any], None] = {}
-    told: set[str] = set()
-    used: dict[int, set[str]] = {}
-    for unit in units:
-        product = manifest.products[unit.product]
-        try:
-            file = scratch.inspect(unit.path)
-            for mapping in mappings(file, product, classes):
-                models |= dict.fromkeys(target.model for target in mapping.targets)
-                mistakes += [product.mistake("path", text) for text in mapping.problems]
-                used.setdefault(unit.product, set()).update(
-                    column.name for column in mapping.table.columns
-                )
-                _tell_lacking(mapping, told)
-        except ProductError as error:
-            mistakes.append(product.mistake("path", str(error)))
-    for index, columns in used.items():
-        product = manifest.products[index]
-        mistakes += [
-            product.mistake("ignore", f"no file of the product has a column {name}")
-            for name in product.ignore or ()
-            if name not in columns
-        ]
-    if mistakes:
-        raise as_error(mistakes, manifest_path)
-    return list(models)
-
-
-def _tell_lacking(mapping: TableMapping, told: set[str]) -> None:
-    """Say once which fields of a table a product has no columns for."""
-    lacking = [name for name in mapping.lacking if name not in told]
-    told.update(lacking)
-    if lacking:
-        log.info("fields without a column in %s, left empty: %s", mapping.table.label, ", ".join(lacking))
-
-
-def mappings(
-    file: FitsFile, product: Product, classes: Mapping[str, type[Any]]
-) -> Iterator[TableMapping]:
-    """Give the mapping of each HDU of a file that the manifest wants.
-
-    Raises
-    ------
-    ProductError
-        If the file has no such HDU, or no table with rows where the manifest names none.
-    """
-    for table in _wanted(file, product):
-        models = identify(file, table, product, classes)
-        yield map_table(file, table, product, models, file.path)
-
-
-def _wanted(file: FitsFile, product: Product) -> list[TableHDU]:
-    if product.hdus is None:
-        return [table for table in file.tables if table.rows]
-    tables = []
-    for which in product.hdus:
-        table = file.table(which)
-        if table is None:
-            there = ", ".join(each.label for each in file.tables) or "none"
-            others = ", ".join(f"HDU {number} is {kind}" for number, kind in file.others[1:])
-            raise ProductError(
-                f"{file.path}: there is no table HDU {which}, which `hdus` names; its tables are "
-                f"{there}" + (f" ({others})" if others else "")
-            )
-        tables.append(table)
-    return tables
+        "%s: %d of %d files are this task's (share %s)",
+        manifest_path,
+        len(mine),
+        len(units),
+        options.shard,
+    )
+    job = _Job(manifest, manifest_path, classes, options, progress)
+    with db.explained(job.database, job.schema):
+        return job.run(mine)
 
 
 class _Job:
@@ -199,46 +116,48 @@ class _Job:
         self,
         manifest: Manifest,
         manifest_path: Path,
-        classes: Mapping[str, type[Any]],
+        classes: Classes,
         options: Options,
         progress: Progress,
     ) -> None:
         from astra.models import base
 
         self.manifest = manifest
+        self.manifest_path = manifest_path
         self.classes = classes
         self.options = options
         self.progress = progress
-        self.database = base.database
+        self.database: Any = base.database
         self.schema = base.schema
-        self.writer = ChunkWriter(self.database)
-        self.rejects: dict[int, RejectFile] = {}
-        self.stopped = False
+        shard = options.shard
+        info = RunInfo.from_environment(
+            shard.index, shard.count, str(manifest_path.absolute()), os.environ
+        )
+        self.ledger = Ledger(self.database, info, force=options.force)
+        self.committer = Committer(self.database, self.ledger, manifest, options.report)
         self.report = Report(
             manifest=str(manifest_path),
+            run=info.run,
             database=db.describe(self.database, self.schema),
-            shard=str(options.shard),
+            shard=str(shard),
             dry_run=options.dry_run,
             started=_now(),
             products=[ProductReport(product.path) for product in manifest.products],
         )
 
-    def run(self, units: Sequence[Unit], models: Sequence[type[Any]]) -> Report:
+    def run(self, units: Sequence[Unit]) -> Report:
         started = time.monotonic()
+        entries = self._entries(units)
+        self._check([unit for unit in units if not self._is_done(unit, entries)])
         if not self.options.dry_run:
-            from astra.models import models as all_models
+            from astra.models import models
 
-            needed = dict.fromkeys([*all_models, *models])
-            db.prepare(self.database, self.schema, list(needed))
+            own = [model for model in self.classes.values() if model not in models]
+            db.prepare(self.database, self.schema, [*models, *own])
+            self.ledger.begin()
         self.progress.begin(len(units), sum(unit.size for unit in units))
         try:
-            with closing(ahead(self._prepared(units))) as items:
-                for item in items:
-                    self._take(item)
-                    if self.options.should_stop():
-                        self.stopped = True
-                        break
-            self.report.status = self._status()
+            self._work(units, entries)
         except BaseException:
             self.report.status = "failed"
             raise
@@ -246,151 +165,101 @@ class _Job:
             self.progress.end()
             self.report.seconds = time.monotonic() - started
             self.report.finished = _now()
-            for reject_file in self.rejects.values():
-                reject_file.write()
             self.report.write(self.options.report)
+        if not self.options.dry_run:
+            self.ledger.finish(self.report.status)
         return self.report
 
-    def _status(self) -> str:
-        if self.stopped:
-            return "stopped"
-        failed = self.report.failed_files or self.report.totals.rejected
-        return "rejects" if failed else "done"
-
-    # -- in the reading thread -------------------------------------------------------------
-
-    def _prepared(self, units: Sequence[Unit]) -> Iterator[Any]:
-        """Read and shape all units; chunks are filled across the files of a product."""
-        collector = Collector(self.options.batch_rows)
-        product = -1
-        for unit in units:
-            if unit.product != product:
-                for batch in collector.flush():
-                    yield unit_product(batch, product)
-                product = unit.product
-            try:
-                for origin, chunk in self._read(unit):
-                    for batch in collector.add(origin, chunk):
-                        yield unit_product(batch, product)
-            except ProductError as error:
-                yield (unit, error)
-            yield (unit, None)
-        for batch in collector.flush():
-            yield unit_product(batch, product)
-
-    def _read(self, unit: Unit) -> Iterator[tuple[Origin, Any]]:
-        product = self.manifest.products[unit.product]
-        if self._has_failed(unit.product):
-            return
-        with scratch.unpacked(unit.path) as (copy, file):
-            for mapping in mappings(file, product, self.classes):
-                if mapping.problems:
-                    raise ProductError(mapping.problems[0] + " (the file has changed)")
-                mapping.primary = file.primary
-                yield from read_table(unit.path, copy, mapping, self.options.batch_rows)
-
-    def _has_failed(self, product: int) -> bool:
-        return self.report.products[product].error is not None
-
-    # -- in the main thread ----------------------------------------------------------------
-
-    def _take(self, item: Any) -> None:
-        if isinstance(item, _ProductBatch):
-            self._write(item)
-            return
-        unit, error = item
-        if error is not None:
-            self.report.failed_files[str(unit.path)] = str(error)
-            log.error("%s", error)
-            return
-        self.report.products[unit.product].files += 1
-        self.progress.end_file(unit.path, unit.size)
-
-    def _write(self, item: _ProductBatch) -> None:
-        batch, index = item.batch, item.product
-        report = self.report.products[index]
-        if report.error is not None:
-            return
-        started = time.monotonic()
+    def _entries(self, units: Sequence[Unit]) -> Entries:
+        """Return what the ledger knows of the files."""
         if self.options.dry_run:
-            written = Written(unchanged=batch.chunk.rows)
-        else:
-            written = run(self.database, lambda: self.writer.write(batch.chunk))
-        counts = Counts(
-            read=sum(len(origin.rows) for origin in batch.origins),
-            inserted=written.inserted,
-            updated=written.updated,
-            unchanged=written.unchanged,
-            duplicates=written.duplicates,
-        )
-        counts.rejected = self._set_aside(index, batch, written)
-        report.table = report.table or _table(batch)
-        report.counts.add(counts)
-        path = batch.origins[-1].path
+            return {}
+        return self.ledger.entries([str(unit.path) for unit in units])
+
+    def _is_done(self, unit: Unit, entries: Entries) -> bool:
+        known = entries.get(str(unit.path))
+        if not known:
+            return False
+        return is_done(known, identify_file(unit.path, self.manifest.products[unit.product]))
+
+    def _check(self, units: Sequence[Unit]) -> None:
+        mistakes = check(self.manifest, units, self.classes)
+        if mistakes:
+            raise as_error(mistakes, self.manifest_path)
+
+    def _work(self, units: Sequence[Unit], entries: Entries) -> None:
+        reader = Reader(self.manifest, self.classes, self.options.batch_rows, entries)
+        stopped = False
+        with closing(ahead(reader.read(units))) as items:
+            for item in items:
+                if isinstance(item, EndOfUnit):
+                    self._end(item)
+                elif item.product not in reader.failed_products:
+                    self._commit(item, reader)
+                if stopped := self.options.should_stop():
+                    break
+        failed = self.report.failed_files or self.report.totals.rejected
+        self.report.status = "stopped" if stopped else "rejects" if failed else "done"
+
+    def _commit(self, batch: Batch, reader: Reader) -> None:
+        started = time.monotonic()
+        product = self.report.products[batch.product]
+        commit = self.committer.check_only if self.options.dry_run else self.committer.commit
+        try:
+            counts, written = commit(batch)
+        except ProductError as error:
+            self._fail(batch.product, reader, str(error))
+            return
+        product.table = product.table or batch.origins[-1].claim.identity.target
+        product.counts.add(counts)
+        if counts.rejected:
+            rejects = self.committer.rejects(batch.product)
+            product.rejects = str(rejects.path)
+            product.reasons = dict(rejects.reasons)
+        path = batch.origins[-1].unit.path
         self.progress.chunk(path, counts.read, written, time.monotonic() - started)
-        limit = self.manifest.products[index].max_rejects
-        if report.counts.rejected > limit:
-            common = "; ".join(f"{n:,} x {why}" for why, n in self.rejects[index].reasons.most_common(3))
-            report.error = (
-                f"more than {limit:,} rows were set aside (max_rejects): {common}; the product "
-                "was left there"
+        limit = self.manifest.products[batch.product].max_rejects
+        if product.counts.rejected > limit:
+            common = sorted(product.reasons.items(), key=lambda item: -item[1])[:3]
+            reasons = "; ".join(f"{number:,} x {why}" for why, number in common)
+            self._fail(
+                batch.product,
+                reader,
+                f"more than {limit:,} rows were set aside (max_rejects), so the rest was left: "
+                f"{reasons}",
             )
-            self.report.failed_files[report.path] = report.error
-            log.error("%s: %s", report.path, report.error)
+            for origin in batch.origins:
+                self._note_failure(EndOfUnit(origin.unit, origin.claim.identity), product.error)
 
-    def _set_aside(self, index: int, batch: Batch, written: Written) -> int:
-        """Put a chunk's rejected rows into the product's file, and return how many there are."""
-        by_origin: list[dict[int, str]] = [dict(origin.rejected) for origin in batch.origins]
-        for row, reason in written.rejected:
-            origin, number = batch.locate(row)
-            by_origin[batch.origins.index(origin)][number] = reason
-        count = 0
-        for origin, rejected in zip(batch.origins, by_origin, strict=True):
-            if not rejected:
-                continue
-            numbers = sorted(rejected)
-            self._reject_file(index, origin).add(
-                origin.path,
-                origin.mapping.table,
-                origin.mapping.primary,
-                origin.rows[numbers],
-                [origin.first + number for number in numbers],
-                [rejected[number] for number in numbers],
-            )
-            count += len(numbers)
-        if count:
-            report = self.report.products[index]
-            report.rejects = str(self.rejects[index].path)
-            report.reasons = dict(self.rejects[index].reasons)
-        return count
+    def _fail(self, index: int, reader: Reader, error: str) -> None:
+        """Give up a product."""
+        product = self.report.products[index]
+        product.error = error
+        self.report.failed_files[product.path] = error
+        reader.failed_products.add(index)
+        log.error("%s: %s", product.path, error)
 
-    def _reject_file(self, index: int, origin: Origin) -> RejectFile:
-        if index not in self.rejects:
-            stem = origin.path.name.removesuffix(".gz").removesuffix(".fits")
-            report = self.options.report
-            name = f"{report.name.removesuffix('.json')}.rejects-{index}-{stem}.fits"
-            self.rejects[index] = RejectFile(report.with_name(name))
-        return self.rejects[index]
+    def _end(self, item: EndOfUnit) -> None:
+        product = self.report.products[item.unit.product]
+        if item.error is not None:
+            self.report.failed_files[str(item.unit.path)] = str(item.error)
+            log.error("%s", item.error)
+            self._note_failure(item, str(item.error))
+        elif item.skipped:
+            product.skipped += 1
+        else:
+            product.files += 1
+            if item.empty and item.identity is not None and not self.options.dry_run:
+                self.ledger.note_empty(item.identity)
+        self.progress.end_file(item.unit.path, item.unit.size)
 
-
-@dataclass(frozen=True)
-class _ProductBatch:
-    batch: Batch
-    product: int
-
-
-def unit_product(batch: Batch, product: int) -> _ProductBatch:
-    """Say which product of the manifest a chunk is of."""
-    return _ProductBatch(batch, product)
-
-
-def _table(batch: Batch) -> str:
-    targets = batch.origins[0].mapping.targets
-    return str(targets[-1].model._meta.table_name)
+    def _note_failure(self, item: EndOfUnit, error: str | None) -> None:
+        if item.identity is not None and not self.options.dry_run:
+            self.ledger.fail(item.identity, error or "")
 
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-__all__ = ["AstraError", "ManifestError", "Options", "Progress", "check", "ingest", "mappings"]
+

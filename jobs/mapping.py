@@ -16,11 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from astra.errors import UsageError
 from astra.flags import DerivedFlag, Flag
 from astra.models import Source
 from astra.pixels import pixel_arrays
 from astra.storage import fit, storage_of
 from astra.upsert import GENERATED
+from astra.utils import version_string_to_integer
 from jobs.fits import FitsColumn, FitsFile, TableHDU, column_values
 from jobs.identify import Models
 from jobs.manifest import Product
@@ -130,7 +132,7 @@ class _Mapper:
         self.product = product
         self.path = path
         self.names = _field_names(table, product.columns or {})
-        self.of_one_object = bool(str(file.primary.get("SDSS_ID", "")).strip())
+        self.of_one_object = "SDSS_ID" in file.primary
         self.mapping = TableMapping(
             table,
             source=Target(Source, product.sources) if self._has_source() else None,
@@ -152,6 +154,7 @@ class _Mapper:
         self._add_constants()
         self._check_keys()
         self._check_types()
+        self._check_checks()
         self._tell_lacking()
         return self.mapping
 
@@ -180,7 +183,8 @@ class _Mapper:
         special = {
             "source": self._place_source_key,
             "source_pk": self._place_source_key,
-            "created": self._place_created,
+            "created": self._place_time,
+            "modified": self._place_time,
             "spectrum_pk": self._place_spectrum_key,
             "v_astra_major_minor": self._place_version_check,
         }.get(name)
@@ -243,12 +247,15 @@ class _Mapper:
             self._assign(target, "spectrum_pk", index)
         return bool(owner)
 
-    def _place_created(self, index: int) -> bool:
-        # Files of all objects of 0.8 have the source's `created` and `modified`; those of 0.6,
-        # whose sources had none, the pipeline's `created` alone.
-        alone = "modified" not in self.names.values()
-        if self.mapping.result is not None and alone and not self.of_one_object:
-            self._assign(self.mapping.result, "created", index)
+    def _place_time(self, index: int) -> bool:
+        # Files of all objects of 0.8 have `created` and `modified` of the source, among its other
+        # columns; those of 0.6, whose sources had none, of the result: after the spectrum's key.
+        result, names = self.mapping.result, self.names
+        if result is None or self.of_one_object:
+            return False
+        keys = [number for number, name in names.items() if name == "spectrum_pk"]
+        if "modified" not in names.values() or (keys and index > keys[0]):
+            self._assign(result, names[index], index)
             return True
         return False
 
@@ -301,8 +308,11 @@ class _Mapper:
 
     def _add_version(self, result: Target) -> None:
         for cards in (self.table.cards, self.file.primary):
-            if text := str(cards.get("V_ASTRA", "")).strip():
-                result.constants["v_astra"] = text
+            if text := str(cards.get("V_ASTRA") or "").strip():
+                try:
+                    result.constants["v_astra"] = version_string_to_integer(text)
+                except UsageError as error:
+                    self._problem(f"the V_ASTRA card: {error}; set `v_astra` in the manifest")
                 return
         result.constants["v_astra"] = result.model._meta.fields["v_astra"].default
 
@@ -337,12 +347,34 @@ class _Mapper:
             for name, index in target.fields.items():
                 column = self.table.columns[index]
                 why = type_problem(self.table, index, target.model._meta.fields[name])
-                if why is not None and name != "v_astra":
+                if name == "v_astra" and (column.form == "A" or column.label in _INTEGERS):
+                    continue  # as text or packed, whichever the field is
+                if why is not None:
                     self._problem(
                         f"column {column.name} ({column.label}) does not fit "
                         f"{target.model.__name__}.{name}: {why}; put it under `ignore`, or give "
                         "the field another column"
                     )
+
+    def _check_checks(self) -> None:
+        """Find the columns that are to be checked against others, and cannot be."""
+        columns = self.table.columns
+        for index, target, name in self.mapping.checks:
+            lacking = sorted(bit_fields(target.model, name) - set(target.fields))
+            if lacking:
+                self._problem(
+                    f"column {columns[index].name} cannot be checked against {lacking[0]}, which "
+                    f"does not go to {target.model.__name__}; put both under `ignore`"
+                )
+        numbers = [index for index, _, _ in self.mapping.checks] + self.mapping.versions
+        keys = self.mapping.source_keys
+        for index, forms in [*((n, "LBIJK") for n in numbers), *((n, "IJK") for n in keys)]:
+            column = columns[index]
+            if column.form not in forms or column.repeat != 1:
+                self._problem(
+                    f"column {column.name} ({column.label}) must be a single "
+                    f"{'integer' if index in keys else 'logical or integer'}; put it under `ignore`"
+                )
 
     def _tell_lacking(self) -> None:
         for target in self.mapping.targets:
@@ -357,6 +389,8 @@ class _Mapper:
         self.mapping.problems.append(f"{self.file.path} {self.table.label}: {text}")
 
 
+#: Labels of columns with one integer.
+_INTEGERS = ("1B", "1I", "1J", "1K")
 #: Fields that the job fills itself, so that no file lacks them.
 _GIVEN = ("created", "modified", "source", "source_pk", "spectrum_pk", "path", *GENERATED)
 
@@ -432,10 +466,12 @@ def _source_from_cards(cards: Mapping[str, Any]) -> dict[str, Any]:
 
     wanted = layout("mwmStar", "DR20").source_cards
     fields = Source._meta.fields
+    # A card without a value gives its field all the same: chunks are filled across the files of
+    # many stars, and only with rows that have the same columns.
     return {
-        name: cards[keyword]
+        name: None if cards[keyword] == "" else cards[keyword]
         for keyword, name in wanted.items()
-        if name in fields and cards.get(keyword) not in (None, "")
+        if name in fields and keyword in cards
     }
 
 

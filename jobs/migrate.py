@@ -1,43 +1,69 @@
-"""Making the tables."""
+"""`astra migrate`: bring a schema up to date, or show the SQL that would."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-from peewee import Database, ImproperlyConfigured, PeeweeException
-
-from astra.backends import backend_for
-from astra.transaction import run
-from astra.upsert import quote
-from jobs.database import explain
+from astra import schema as versions
+from jobs import database as db
+from jobs.manifest import check_names, load_manifest
 
 
-def migrate(*, plan_only: bool, echo: Callable[[str], None]) -> None:
-    """Create all tables that are missing.
+def migrate(
+    *,
+    plan_only: bool,
+    manifest: Path | None,
+    writers: Sequence[str],
+    readers: Sequence[str],
+    echo: Callable[[str], None],
+) -> None:
+    """Apply what is pending to the configured database.
+
+    Parameters
+    ----------
+    plan_only : bool
+        Show the SQL, as a script that does the same, and change nothing.
+    manifest : Path or None
+        Make the tables of models of its author's own, too.
+    writers, readers : sequence of str
+        PostgreSQL roles to give the rights of a job, and of somebody who only reads.
+    echo : callable
+        Is given what to show, a line or a statement at a time.
 
     Raises
     ------
     AstraError
-        If the database is away, or does not let the role make them.
+        If the schema cannot be brought up to date; then nothing was changed.
     """
     from astra.models import base, models
 
+    own = _own_models(manifest, models) if manifest else []
+    upgrade = versions.Upgrade(models, own, writers, readers)
     database: Any = base.database
-
-    def work() -> None:
-        # Who owns a schema may have no right to make one, not even IF NOT EXISTS.
-        if base.schema and not _has_schema(database, base.schema):
-            database.execute_sql(f"CREATE SCHEMA IF NOT EXISTS {quote(base.schema)}")
-        backend_for(database).create_tables(models)
-
-    try:
-        run(database, work)
-    except (PeeweeException, ImproperlyConfigured) as error:
-        raise explain(database, base.schema, error) from error
-    echo("done")
+    where = db.describe(database, base.schema)
+    with db.explained(database, base.schema):
+        if plan_only:
+            _show(versions.plan(database, base.schema, upgrade), where, echo)
+            return
+        db.refuse_memory(database)
+        done = versions.apply(database, base.schema, upgrade)
+    for line in done:
+        echo(line)
+    echo(f"{where} is up to date")
 
 
-def _has_schema(database: Database, schema: str) -> bool:
-    sql = "SELECT 1 FROM pg_namespace WHERE nspname = %s"
-    return database.execute_sql(sql, (schema,)).fetchone() is not None
+def _show(statements: Sequence[str], where: str, echo: Callable[[str], None]) -> None:
+    if not statements:
+        echo(f"-- {where} is up to date")
+        return
+    echo(f"-- {where}")
+    for statement in ("BEGIN", *statements, "COMMIT"):
+        echo(f"{statement};")
+
+
+def _own_models(manifest: Path, models: Sequence[type[Any]]) -> list[type[Any]]:
+    """Return the models that a manifest names and this package has not."""
+    classes = check_names(load_manifest(manifest), manifest)
+    return [model for model in dict.fromkeys(classes.values()) if model not in models]

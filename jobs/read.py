@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,11 +17,19 @@ from numpy.typing import NDArray
 
 from astra.block import concatenate
 from astra.chunk import Chunk, Part
-from jobs import fits
+from astra.errors import ProductError
+from astra.ledger import Claim, Identity
+from jobs import fits, scratch
+from jobs.check import Classes, mappings
+from jobs.manifest import Manifest, Product
 from jobs.mapping import TableMapping
-from jobs.shape import Shaped, shape
+from jobs.plan import Unit
+from jobs.shape import shape
 
 T = TypeVar("T")
+
+Entries = Mapping[str, Sequence[Mapping[str, Any]]]
+"""What the ledger knows of files; see `astra.ledger.Ledger.entries`."""
 
 
 @dataclass(frozen=True)
@@ -28,24 +38,36 @@ class Origin:
 
     Attributes
     ----------
-    path : Path
+    unit : Unit
     mapping : TableMapping
-    first : int
-        The first row that was read, counted from 0.
+    claim : Claim
+        Which HDU and rows they are.
     rows : ndarray
         As they lie in the file.
     kept : ndarray of int64
         Which of them are in the chunk, in its order.
-    rejected : list of (int, str)
+    rejected : dict of int to str
         Which of them did not fit, and why.
     """
 
-    path: Path
+    unit: Unit
     mapping: TableMapping
-    first: int
+    claim: Claim
     rows: fits.Rows
     kept: NDArray[np.int64]
-    rejected: list[tuple[int, str]]
+    rejected: dict[int, str]
+
+    def without(self, count: int) -> Origin:
+        """Return what is left when the first rows are done already."""
+        claim = replace(self.claim, first=self.claim.first + count, count=self.claim.count - count)
+        claim.skip = 0
+        return replace(
+            self,
+            claim=claim,
+            rows=self.rows[count:],
+            kept=self.kept[self.kept >= count] - count,
+            rejected={row - count: why for row, why in self.rejected.items() if row >= count},
+        )
 
 
 @dataclass(frozen=True)
@@ -55,44 +77,189 @@ class Batch:
     chunk: Chunk
     origins: list[Origin]
 
-    def locate(self, row: int) -> tuple[Origin, int]:
-        """Return the origin of a row of the chunk, and which of the origin's rows it is."""
-        for origin in self.origins:
-            if row < len(origin.kept):
-                return origin, int(origin.kept[row])
-            row -= len(origin.kept)
-        raise IndexError(row)
+    @property
+    def product(self) -> int:
+        """The product of the manifest that all its rows are of."""
+        return self.origins[0].unit.product
+
+    def without_done(self) -> Batch:
+        """Return what is left without the rows that other jobs have done; see `Claim.skip`."""
+        if not any(origin.claim.skip for origin in self.origins):
+            return self
+        keep = [origin.kept >= origin.claim.skip for origin in self.origins]
+        origins = [origin.without(origin.claim.skip) for origin in self.origins]
+        return Batch(self.chunk.take(np.concatenate(keep)), origins)
 
 
-def read_table(
-    path: Path, copy: Path, mapping: TableMapping, batch_rows: int, first: int = 0
-) -> Iterator[tuple[Origin, Chunk]]:
-    """Read and shape an HDU, so many rows at a time.
+@dataclass(frozen=True)
+class EndOfUnit:
+    """A file has been read, or failed, or needed no reading.
+
+    Attributes
+    ----------
+    unit : Unit
+    identity : Identity or None
+        What it was; None if it could not even be looked at.
+    error : ProductError or None
+    skipped : bool
+        It was in already.
+    empty : bool
+        It has no rows to take.
+    """
+
+    unit: Unit
+    identity: Identity | None = None
+    error: ProductError | None = None
+    skipped: bool = False
+    empty: bool = False
+
+
+class Reader:
+    """Reads and shapes the rows of units.
 
     Parameters
     ----------
-    path : Path
-        The product, for messages.
-    copy : Path
-        Where its rows can be read in place: the product itself, or its unpacked copy.
-    mapping : TableMapping
+    manifest : Manifest
+    classes : mapping of str to type
     batch_rows : int
-    first : int
-        The row to begin with.
+        Rows of a chunk.
+    entries : mapping
+        What the ledger knows of the files.
     """
-    table = mapping.table
-    descriptor = os.open(copy, os.O_RDONLY)
+
+    def __init__(
+        self, manifest: Manifest, classes: Classes, batch_rows: int, entries: Entries
+    ) -> None:
+        self.manifest = manifest
+        self.classes = classes
+        self.batch_rows = batch_rows
+        self.entries = entries
+        self.failed_products: set[int] = set()
+
+    def read(self, units: Iterable[Unit]) -> Iterator[Batch | EndOfUnit]:
+        """Give chunks, filled across the files of a product, and the end of each file."""
+        collector = _Collector(self.batch_rows)
+        ended: list[EndOfUnit] = []
+        product = -1
+        for unit in units:
+            if unit.product != product:
+                yield from collector.flush()
+                yield from ended
+                ended, product = [], unit.product
+            for item in self._read_unit(unit):
+                if isinstance(item, EndOfUnit):
+                    ended.append(item)
+                else:
+                    yield from collector.add(*item)
+            if collector.is_empty:
+                yield from ended
+                ended = []
+        yield from collector.flush()
+        yield from ended
+
+    def _read_unit(self, unit: Unit) -> Iterator[tuple[Origin, Chunk] | EndOfUnit]:
+        product = self.manifest.products[unit.product]
+        if unit.product in self.failed_products:
+            return
+        identity = None
+        try:
+            identity = identify_file(unit.path, product)
+            if is_done(self.entries.get(str(unit.path), ()), identity):
+                yield EndOfUnit(unit, identity, skipped=True)
+                return
+            any_rows = False
+            with scratch.unpacked(unit.path) as (copy, file):
+                wanted = list(mappings(file, product, self.classes))
+                for mapping in wanted:
+                    mapping.primary = file.primary
+                    any_rows |= bool(mapping.table.rows)
+                    whole = _identity_of_table(identity, mapping, len(wanted))
+                    yield from self._read_table(unit, copy, mapping, whole)
+            yield EndOfUnit(unit, identity, empty=not any_rows)
+        except ProductError as error:
+            yield EndOfUnit(unit, identity, error)
+
+    def _read_table(
+        self, unit: Unit, copy: Path, mapping: TableMapping, identity: Identity
+    ) -> Iterator[tuple[Origin, Chunk]]:
+        if mapping.problems:
+            raise ProductError(f"{mapping.problems[0]} (the file has changed since it was checked)")
+        table = mapping.table
+        descriptor = os.open(copy, os.O_RDONLY)
+        try:
+            first = rows_done(self.entries.get(str(unit.path), ()), identity)
+            for start in range(first, table.rows, self.batch_rows):
+                count = min(self.batch_rows, table.rows - start)
+                rows = fits.read_rows(descriptor, unit.path, table, start, count)
+                shaped = shape(rows, mapping)
+                claim = Claim(identity, start, count)
+                rejected = dict(shaped.rejected)
+                yield Origin(unit, mapping, claim, rows, shaped.kept, rejected), shaped.chunk
+        finally:
+            os.close(descriptor)
+
+
+def identify_file(path: Path, product: Product) -> Identity:
+    """Return what a file is on disk, and how the manifest wants it.
+
+    Raises
+    ------
+    ProductError
+        If it is not there any more.
+    """
     try:
-        for start in range(first, table.rows, batch_rows):
-            count = min(batch_rows, table.rows - start)
-            rows = fits.read_rows(descriptor, path, table, start, count)
-            shaped: Shaped = shape(rows, mapping)
-            yield (
-                Origin(path, mapping, start, rows, shaped.kept, shaped.rejected),
-                shaped.chunk,
-            )
-    finally:
-        os.close(descriptor)
+        status = path.stat()
+    except OSError as error:
+        raise ProductError(f"{path}: cannot be read: {error.strerror}") from error
+    wanted = product.model_dump(mode="json", exclude={"path", "max_rejects", "verify"})
+    digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:16]
+    return Identity(
+        path=str(path),
+        hdu=0,
+        target="",
+        size=status.st_size,
+        mtime_ns=status.st_mtime_ns,
+        datasum=None,
+        settings=digest,
+        hdus=0,
+        rows=0,
+        tag=product.tag or "",
+    )
+
+
+def _identity_of_table(file: Identity, mapping: TableMapping, hdus: int) -> Identity:
+    cards = mapping.table.cards
+    datasum = cards.get("DATASUM")
+    version = cards.get("V_ASTRA", mapping.primary.get("V_ASTRA", ""))
+    return replace(
+        file,
+        hdu=mapping.table.number,
+        target=mapping.targets[-1].model._meta.table_name,
+        datasum=None if datasum is None else str(datasum),
+        hdus=hdus,
+        rows=mapping.table.rows,
+        v_astra=str(version),
+    )
+
+
+def is_done(entries: Sequence[Mapping[str, Any]], file: Identity) -> bool:
+    """Tell from the ledger whether all HDUs of a file are in, as it is now."""
+    same = [
+        entry
+        for entry in entries
+        if all(entry[name] == getattr(file, name) for name in ("size", "mtime_ns", "settings"))
+        and entry["status"] == "done"
+    ]
+    return bool(same) and len(same) >= same[0]["hdus"]
+
+
+def rows_done(entries: Sequence[Mapping[str, Any]], table: Identity) -> int:
+    """Return from the ledger how many rows of an HDU are in, as it is now."""
+    for entry in entries:
+        if (entry["hdu"], entry["target"]) == (table.hdu, table.target) and table.matches(entry):
+            done: int = entry["done"]
+            return done
+    return 0
 
 
 @dataclass
@@ -104,34 +271,32 @@ class _Lane:
     read: int = 0
 
 
-class Collector:
-    """Fills chunks across files.
-
-    Parameters
-    ----------
-    batch_rows : int
-        Rows that make a chunk.
-    """
+class _Collector:
+    """Fills chunks across files."""
 
     def __init__(self, batch_rows: int) -> None:
         self.batch_rows = batch_rows
         self._lanes: dict[Any, _Lane] = {}
 
+    @property
+    def is_empty(self) -> bool:
+        return not self._lanes
+
     def add(self, origin: Origin, chunk: Chunk) -> Iterator[Batch]:
         """Take rows, and give a chunk if there are enough."""
-        lane = self._lanes.setdefault(_signature(chunk), _Lane())
+        signature = _signature(chunk)
+        lane = self._lanes.setdefault(signature, _Lane())
         lane.origins.append(origin)
         lane.chunks.append(chunk)
         lane.read += len(origin.rows)
         if lane.read >= self.batch_rows:
-            yield from self.flush(_signature(chunk))
+            yield from self.flush(signature)
 
     def flush(self, *signatures: Any) -> Iterator[Batch]:
         """Give what is left, of some lanes or of all."""
         for signature in signatures or list(self._lanes):
-            lane = self._lanes.pop(signature, None)
-            if lane is not None:
-                yield Batch(_join(lane.chunks), lane.origins)
+            lane = self._lanes.pop(signature)
+            yield Batch(_join(lane.chunks), lane.origins)
 
 
 def _signature(chunk: Chunk) -> Any:
@@ -181,9 +346,9 @@ def ahead(items: Iterable[T], depth: int = 1) -> Iterator[T]:
         while not stopped.is_set():
             try:
                 line.put(entry, timeout=0.1)
-                return True
             except queue.Full:
                 continue
+            return True
         return False
 
     def work() -> None:
@@ -192,7 +357,7 @@ def ahead(items: Iterable[T], depth: int = 1) -> Iterator[T]:
                 if not put((True, item)):
                     return
             put((False, None))
-        except BaseException as error:  # handed to the other thread, whatever it is
+        except BaseException as error:  # noqa: BLE001 - handed to the other thread, whatever it is
             put((False, error))
 
     thread = threading.Thread(target=work, name="astra-read", daemon=True)

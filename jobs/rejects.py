@@ -1,23 +1,27 @@
 """Rows that were set aside, as they were, in a FITS file beside the report.
 
 One file a product, one table for each layout of rows in it: the product's own columns, byte for
-byte, then where each row stood (FILE, HDU, ROW, counted from 0) and why it was set aside
-(REASON).  Mended, it can be ingested as a product of its own: the four columns are then ignored.
+byte, then where each row stood (HDU and ROW, both counted from 0, as astropy and fitsio do, and
+FILE) and why it was set aside (REASON).  Mended, it can be ingested as a product of its own: the
+four columns are then ignored.
+
+The file is written before the transaction that leaves the rows out is committed.  A job that goes
+on where another one was killed reads the file, and drops the rows that it will read again.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.fits import Rows, TableHDU
+from jobs.fits import FitsColumn, Rows, TableHDU, read_rows, read_structure
 from jobs.headers import PRIMARY, Value, header, table_cards
 from jobs.mapping import REJECT_CARD, REJECT_COLUMNS
 
@@ -25,18 +29,25 @@ from jobs.mapping import REJECT_CARD, REJECT_COLUMNS
 _KEPT_CARDS = ("INSTRMNT", "OBSRVTRY", "PIPELINE", "V_ASTRA", "CREATED")
 #: Keywords of a column that go along with it.
 _COLUMN_KEYWORDS = ("TTYPE", "TFORM", "TUNIT", "TNULL", "TSCAL", "TZERO", "TDIM")
-#: Beyond so many rows, the file is written anew only each time that so many have been added.
-_WRITE_EACH = 10_000
+#: Cards of the primary header that do not go along.
+_NOT_COPIED = {*PRIMARY, "CHECKSUM", "DATASUM", "COMMENT", "HISTORY", ""}
+
+Place = tuple[str, int, int]
+"""File, HDU and row."""
 
 
 @dataclass
-class _Table:
-    """Rejected rows of one layout."""
+class _Layout:
+    """Rejected rows that have the same columns."""
 
-    table: TableHDU
+    cards: dict[str, Value]
+    columns: list[FitsColumn]
     primary: dict[str, Any]
-    rows: list[Rows] = field(default_factory=list)
-    notes: list[tuple[str, int, int, str]] = field(default_factory=list)
+    rows: dict[Place, tuple[NDArray[np.void], str]] = field(default_factory=dict)
+
+    @property
+    def dtype(self) -> np.dtype[np.void]:
+        return np.dtype([(f"c{n}", c.dtype) for n, c in enumerate(self.columns) if c.width])
 
 
 class RejectFile:
@@ -45,67 +56,124 @@ class RejectFile:
     Parameters
     ----------
     path : Path
-        Written when there is a first row, and whole after each call of `add`.
+        Read if it is there; it is written when there are rows to be kept, and removed when the
+        last one is dropped.
+
+    Attributes
+    ----------
+    reasons : Counter of str
+        How many rows this job set aside, by reason without the row's own values.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.count = 0
         self.reasons: Counter[str] = Counter()
-        self._tables: dict[Any, _Table] = {}
-        self._written = 0
+        self._layouts: dict[Any, _Layout] = {}
+        self._changed = False
+        if path.exists():
+            self._load()
 
     def add(
         self,
         path: Path,
         table: TableHDU,
-        primary: dict[str, Any],
+        primary: Mapping[str, Any],
         rows: Rows,
-        numbers: Sequence[int],
-        reasons: Sequence[str],
+        notes: Sequence[tuple[int, str]],
     ) -> None:
-        """Set rows aside.
+        """Set rows aside; a row that is there already is replaced.
 
         Parameters
         ----------
         path : Path
             The product's file.
         table : TableHDU
-        primary : dict
+        primary : mapping of str to value
             The primary header's cards.
         rows : ndarray, shape (n,)
-        numbers : sequence of int
-            The rows' numbers in the table, from 0.
-        reasons : sequence of str
+        notes : sequence of (int, str)
+            For each, its number in the table, from 0, and the reason.
         """
-        layout = (table.columns, primary.get("SDSS_ID"))
-        entry = self._tables.setdefault(layout, _Table(table, dict(primary)))
-        entry.rows.append(rows.copy())
-        for number, reason in zip(numbers, reasons, strict=True):
-            entry.notes.append((str(path), table.number, number, reason))
-            self.reasons[generic(reason)] += 1
-        self.count += len(rows)
-        if self.count <= _WRITE_EACH or self.count - self._written >= _WRITE_EACH:
-            self.write()
+        layout, own = self._layout(table, primary)
+        packed = np.zeros(len(rows), dtype=layout.dtype)
+        for new, old in enumerate(own):
+            if table.columns[old].width:
+                packed[f"c{new}"] = rows[f"c{old}"]
+        for row, (number, reason) in zip(packed, notes, strict=True):
+            place = (str(path), table.number, number)
+            if place not in layout.rows:
+                self.reasons[generic(reason)] += 1
+            layout.rows[place] = (row.copy(), reason)
+        self._changed = True
+
+    def forget(self, path: Path, hdu: int, first: int) -> None:
+        """Drop the rows of an HDU that will be read again: those from `first`."""
+        for layout in self._layouts.values():
+            again = [p for p in layout.rows if p[:2] == (str(path), hdu) and p[2] >= first]
+            for place in again:
+                del layout.rows[place]
+            self._changed |= bool(again)
 
     def write(self) -> None:
-        """Write the file: beside its place, then moved there."""
-        if self.count == self._written:
+        """Write the file if it has changed: beside its place, then moved there."""
+        if not self._changed:
+            return
+        self._changed = False
+        layouts = [layout for layout in self._layouts.values() if layout.rows]
+        if not layouts:
+            self.path.unlink(missing_ok=True)
             return
         beside = self.path.with_name(self.path.name + ".part")
         with beside.open("wb") as out:
-            first = next(iter(self._tables.values()))
-            kept = {k: v for k, v in first.primary.items() if k not in _NOT_COPIED}
+            kept = {k: v for k, v in layouts[0].primary.items() if k not in _NOT_COPIED}
             out.write(header({**PRIMARY, **kept}))
-            for entry in self._tables.values():
-                _write_table(out, entry)
+            for layout in layouts:
+                _write_table(out, layout)
             out.flush()
             os.fsync(out.fileno())
         beside.replace(self.path)
-        self._written = self.count
 
+    def _layout(self, table: TableHDU, primary: Mapping[str, Any]) -> tuple[_Layout, list[int]]:
+        """Return the layout of a table's rows, and which columns are the product's own."""
+        is_reject = table.cards.get(REJECT_CARD) is True
+        own = [
+            index
+            for index, column in enumerate(table.columns)
+            if not (is_reject and column.name in REJECT_COLUMNS)
+        ]
+        columns = [table.columns[index] for index in own]
+        key = (
+            tuple((c.name, c.form, c.repeat, c.null, c.scale, c.zero) for c in columns),
+            str(table.cards.get("INSTRMNT", "")),
+            primary.get("SDSS_ID"),
+        )
+        if key not in self._layouts:
+            cards: dict[str, Value] = {}
+            for new, old in enumerate(own, start=1):
+                cards |= _column_cards(table, old + 1, new)
+            cards |= {k: table.cards[k] for k in _KEPT_CARDS if k in table.cards}
+            self._layouts[key] = _Layout(cards, columns, dict(primary))
+        return self._layouts[key], own
 
-_NOT_COPIED = {*PRIMARY, "CHECKSUM", "DATASUM", "COMMENT", "HISTORY", "", "END"}
+    def _load(self) -> None:
+        """Take over the rows of an earlier job."""
+        with self.path.open("rb") as stream:
+            structure = read_structure(self.path, stream, self.path.stat().st_size)
+            for table in structure.tables:
+                rows = read_rows(stream.fileno(), self.path, table, 0, table.rows)
+                names = {column.name: index for index, column in enumerate(table.columns)}
+                hdu, number, reason, file = (rows[f"c{names[n]}"] for n in REJECT_COLUMNS)
+                for at in range(len(rows)):
+                    place_file = file[at].decode("ascii", "replace")
+                    source = TableHDU(
+                        int(hdu[at]), table.name, table.cards, table.columns, 0, 0, 0
+                    )
+                    note = (int(number[at]), reason[at].decode("ascii", "replace"))
+                    self.add(
+                        Path(place_file), source, structure.primary, rows[at : at + 1], [note]
+                    )
+        self.reasons.clear()
+        self._changed = False
 
 
 def generic(reason: str) -> str:
@@ -114,45 +182,30 @@ def generic(reason: str) -> str:
     return " ".join("…" if any(c.isdigit() for c in w) or w[:1] in "'\"" else w for w in words)
 
 
-def _write_table(out: Any, entry: _Table) -> None:
-    records, cards = _records(entry)
-    out.write(header(cards))
-    data = records.tobytes()
-    out.write(data)
-    out.write(bytes(-len(data) % 2880))
-
-
-def _records(entry: _Table) -> tuple[NDArray[np.void], dict[str, Value]]:
-    """Return rows with their notes, and the header of their table."""
-    rows = np.concatenate(entry.rows)
-    own = [
-        (index, column)
-        for index, column in enumerate(entry.table.columns)
-        if column.name not in REJECT_COLUMNS or not entry.table.cards.get(REJECT_CARD)
-    ]
-    files, reasons = ([n[0].encode() for n in entry.notes], [_ascii(n[3]) for n in entry.notes])
-    notes: list[tuple[str, str, Any]] = [
-        ("HDU", "J", np.array([note[1] for note in entry.notes], dtype=">i4")),
-        ("ROW", "K", np.array([note[2] for note in entry.notes], dtype=">i8")),
+def _write_table(out: BinaryIO, layout: _Layout) -> None:
+    places = sorted(layout.rows)
+    reasons = [_ascii(layout.rows[place][1]) for place in places]
+    notes: list[tuple[str, str, NDArray[Any]]] = [
+        ("HDU", "J", np.array([place[1] for place in places], dtype=">i4")),
+        ("ROW", "K", np.array([place[2] for place in places], dtype=">i8")),
         ("REASON", "A", np.array(reasons, dtype="S")),
-        ("FILE", "A", np.array(files, dtype="S")),
+        ("FILE", "A", np.array([_ascii(place[0]) for place in places], dtype="S")),
     ]
-    dtype = [(f"c{index}", column.dtype) for index, column in own if column.width]
-    dtype += [(name, values.dtype) for name, _, values in notes]
-    records = np.zeros(len(rows), dtype=dtype)
-    for index, column in own:
-        if column.width:
-            records[f"c{index}"] = rows[f"c{index}"]
-    for name, _, values in notes:
+    own = layout.dtype
+    parts = [(name, own[name]) for name in own.names or ()]
+    records = np.zeros(len(places), dtype=[*parts, *((n, v.dtype) for n, _, v in notes)])
+    for at, place in enumerate(places):
+        for name in own.names or ():
+            records[name][at] = layout.rows[place][0][name]
+    cards = table_cards(records.dtype.itemsize, len(places), len(layout.columns) + len(notes))
+    cards |= layout.cards
+    for number, (name, form, values) in enumerate(notes, start=len(layout.columns) + 1):
         records[name] = values
-    cards = table_cards(records.dtype.itemsize, len(rows), len(own) + len(notes))
-    for number, (index, _) in enumerate(own, start=1):
-        cards |= _column_cards(entry.table, index + 1, number)
-    for number, (name, form, values) in enumerate(notes, start=len(own) + 1):
         width = values.dtype.itemsize if form == "A" else 1
         cards |= {f"TTYPE{number}": name, f"TFORM{number}": f"{width}{form}"}
-    cards |= {k: entry.table.cards[k] for k in _KEPT_CARDS if k in entry.table.cards}
-    return records, {**cards, REJECT_CARD: True}
+    out.write(header({**cards, REJECT_CARD: True}))
+    data = records.tobytes()
+    out.write(data + bytes(-len(data) % 2880))
 
 
 def _column_cards(table: TableHDU, old: int, new: int) -> dict[str, Value]:

@@ -50,7 +50,9 @@ class ProductReport:
     table : str
         The table whose rows are counted.
     files : int
-        Files of this job's share.
+        Files of this job's share that were read.
+    skipped : int
+        Files of it that were in already.
     counts : Counts
     rejects : str or None
         The FITS file with the rows that were set aside.
@@ -63,6 +65,7 @@ class ProductReport:
     path: str
     table: str = ""
     files: int = 0
+    skipped: int = 0
     counts: Counts = field(default_factory=Counts)
     rejects: str | None = None
     reasons: dict[str, int] = field(default_factory=dict)
@@ -75,7 +78,7 @@ class Report:
 
     Attributes
     ----------
-    manifest, database, shard : str
+    manifest, run, database, shard : str
     dry_run : bool
     status : str
         ``running``, ``done``, ``rejects`` (some rows or files failed), ``stopped`` (told to, before
@@ -89,6 +92,7 @@ class Report:
     """
 
     manifest: str
+    run: str
     database: str
     shard: str
     dry_run: bool
@@ -145,6 +149,8 @@ class Report:
 def _product_lines(product: ProductReport, *, dry_run: bool) -> Iterable[str]:
     counts = product.counts
     parts = [f"{counts.read:,} read"]
+    if product.skipped:
+        parts.insert(0, f"{_count(product.skipped, 'file')} in already")
     if not dry_run:
         parts += [f"{counts.inserted:,} inserted", f"{counts.updated:,} updated"]
     for name in ("unchanged", "duplicates", "rejected"):

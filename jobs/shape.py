@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from astra.block import Block, Column, constant
+from astra.block import Block, Column
 from astra.chunk import Chunk, Part
 from astra.errors import UsageError
 from astra.flags import DerivedFlag, Flag
 from astra.models import Spectrum
-from astra.storage import Storage, fit, storage_of
+from astra.storage import Fitted, Storage, fit, storage_of, trim
 from astra.utils import version_integer_to_string, version_string_to_integer
 from jobs.fits import Rows, Values, column_values
 from jobs.mapping import TableMapping, Target, bit_fields
@@ -123,6 +123,8 @@ class _Shaper:
         assert storage is not None
         if name == "v_astra":
             values, bad = _versions(values, storage)
+            if values.null is not None:
+                bad &= ~values.null  # missing is reason enough
             self._note(index, [(bad, lambda row: "is no version such as 0.8.1 or 8001")])
         fitted = fit(storage, values.values, values.null, values.grid)
         self._note(index, fitted.misfits)
@@ -136,29 +138,30 @@ class _Shaper:
 
     def _constant(self, target: Target, name: str, value: Any, column: Column | None) -> Column:
         """Return a column that has a header's or the manifest's value in each row."""
-        model_field = target.model._meta.fields[name]
-        storage = storage_of(model_field)
+        storage = storage_of(target.model._meta.fields[name])
         assert storage is not None
         count = len(self.rows)
-        if name == "v_astra" and storage.kind == "integer" and isinstance(value, str):
-            value = version_string_to_integer(value)
-        if storage.kind == "text":
-            text = constant(str(value).encode(), count, f"S{max(len(str(value).encode()), 1)}")
-            return text if column is None else _filled(column, text)
-        array = np.array([value])
-        if storage.kind == "float":
-            # A card's decimal stands for the nearest number that the field can hold.
-            array = array.astype(np.float64).astype(storage.dtype)
-        fitted = fit(storage, array)
+        if value is None and not storage.nullable:
+            value = target.model._meta.fields[name].default  # of bit fields, 0
+        try:
+            fitted = _fit_constant(storage, value)
+        except (TypeError, ValueError, OverflowError) as error:
+            self._refuse_all(name, f"{value!r}: {error}")
+            fitted = Fitted(Column(np.zeros(1, dtype=storage.dtype)), [])
         for bad, reason in fitted.misfits:
             if bad.any():
-                every = np.ones(count, dtype=bool)
-                self.misfits.append((every, _prefixed(f"header {name}", lambda row: reason(0))))
+                self._refuse_all(name, reason(0))
         null = fitted.column.null
-        return Column(
+        filled = Column(
             np.broadcast_to(fitted.column.values, (count,)),
             None if null is None else np.broadcast_to(null, (count,)),
         )
+        return filled if column is None or storage.kind != "text" else _filled(column, filled)
+
+    def _refuse_all(self, name: str, reason: str) -> None:
+        """Set all rows aside for what their header or the manifest says."""
+        every = np.ones(len(self.rows), dtype=bool)
+        self.misfits.append((every, lambda row: f"header {name}: {reason}"))
 
     def check_flags(self) -> None:
         """Find rows whose column of a flag contradicts the bits."""
@@ -187,7 +190,8 @@ class _Shaper:
         """Find rows whose columns `source` and `source_pk` name different sources."""
         first, *others = self.mapping.source_keys or [0]
         for index in others:
-            wrong = self.values(index).values != self.values(first).values
+            one, other = (self.values(each).values for each in (first, index))
+            wrong = (one != other) & (one >= 0) & (other >= 0)
             name = self.mapping.table.columns[first].name
             self._note(index, [(wrong, lambda row: f"names another source than {name}")])
 
@@ -200,6 +204,23 @@ def _contradiction(given: NDArray[np.generic]) -> Callable[[int], str]:
     return lambda row: f"is {bool(given[row])}, which the bits of the flags contradict"
 
 
+def _fit_constant(storage: Storage, value: Any) -> Fitted:
+    """Fit one value of a header; None is a card without a value."""
+    null = np.array([value is None])
+    if storage.kind == "text":
+        text = "" if value is None else str(value)
+        return fit(storage, np.array([text.encode("utf-8", "surrogateescape")]), null)
+    if storage.kind == "float":
+        # A card's decimal stands for the nearest number that the field can hold.
+        number = np.array([np.nan if value is None else float(value)])
+        with np.errstate(over="ignore"):
+            array = number.astype(storage.dtype)
+        if np.isinf(array).any() and np.isfinite(number).all():
+            raise OverflowError(f"too large for a {storage.label}")
+        return fit(storage, array, null)
+    return fit(storage, np.array([0 if value is None else value]), null)
+
+
 def _filled(column: Column, text: Column) -> Column:
     """Return a text column with a constant where it is empty."""
     values = np.where(column.values == b"", text.values, column.values)
@@ -209,14 +230,16 @@ def _filled(column: Column, text: Column) -> Column:
 def _versions(values: Values, storage: Storage) -> tuple[Values, Mask]:
     """Turn versions as text into integers, or the other way round, as the field wants them."""
     array = values.values
-    bad = np.zeros(len(array), dtype=bool)
     if storage.kind == "integer" and array.dtype.kind == "S":
+        array, _ = trim(array)
         convert: Callable[[Any], Any] = _to_integer
         dtype = "i8"
     elif storage.kind == "text" and array.dtype.kind in "iu":
         convert, dtype = _to_text, "S16"
+    elif storage.kind == "integer" and array.dtype.kind == "i":
+        return values, array < 0
     else:
-        return values, bad
+        return values, np.zeros(len(array), dtype=bool)
     unique, which = np.unique(array, return_inverse=True)
     converted = [convert(value) for value in unique.tolist()]
     failed = np.array([value is None for value in converted], dtype=bool)
@@ -227,7 +250,7 @@ def _versions(values: Values, storage: Storage) -> tuple[Values, Mask]:
 
 def _to_integer(text: bytes) -> int | None:
     try:
-        return version_string_to_integer(text.decode("ascii", "replace").rstrip("\0 "))
+        return version_string_to_integer(text.decode("ascii", "replace"))
     except UsageError:
         return None
 

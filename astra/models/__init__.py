@@ -22,6 +22,7 @@ from astra.models.boss import (
 )
 from astra.models.boss_net import BossNet
 from astra.models.corv import Corv
+from astra.models.ledger import IngestedChunk, IngestedTable, IngestRun
 from astra.models.line_forest import LineForest
 from astra.models.mdwarf_type import MDwarfType
 from astra.models.pipeline import PipelineOutputMixin, PixelOutputMixin
@@ -59,7 +60,14 @@ result_models: tuple[type[PipelineOutputMixin], ...] = (
     TheCannon,
     ThePayne,
 )
-models: tuple[type[BaseModel], ...] = (Source, Spectrum, *spectrum_models, *result_models)
+ledger_models: tuple[type[BaseModel], ...] = (IngestRun, IngestedTable, IngestedChunk)
+models: tuple[type[BaseModel], ...] = (
+    Source,
+    Spectrum,
+    *spectrum_models,
+    *result_models,
+    *ledger_models,
+)
 
 __all__ = [
     "ASPCAP",
@@ -78,6 +86,9 @@ __all__ = [
     "BossRestFrameVisitSpectrum",
     "BossVisitSpectrum",
     "Corv",
+    "IngestRun",
+    "IngestedChunk",
+    "IngestedTable",
     "LineForest",
     "MDwarfType",
     "MWMBest",
@@ -93,6 +104,7 @@ __all__ = [
     "TheCannon",
     "ThePayne",
     "find",
+    "ledger_models",
     "models",
     "result_models",
     "spectrum_models",

@@ -38,7 +38,7 @@ mkdir -p /run/munge /var/lib/munge /var/log/munge /var/lib/slurm/{ctld,d} /run/s
 chown munge: /run/munge /var/log/munge
 cat >/run/slurm/slurm.conf <<CONF
 ClusterName=astra
-SlurmctldHost=localhost(127.0.0.1)
+SlurmctldHost=node1
 SlurmctldPort=$ctld_port
 SlurmdPort=$slurmd_port
 CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
@@ -61,13 +61,14 @@ SlurmctldPidFile=/run/slurm/slurmctld.pid
 SlurmdPidFile=/run/slurm/slurmd.pid
 SlurmctldLogFile=/var/log/slurmctld.log
 SlurmdLogFile=/var/log/slurmd.log
-NodeName=localhost NodeAddr=127.0.0.1 CPUs=8 RealMemory=32000 State=UNKNOWN
+NodeName=node1 CPUs=8 RealMemory=32000 State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 CONF
 export SLURM_CONF=/run/slurm/slurm.conf
+hostname node1
 runuser -u munge -- munged
 slurmctld
-slurmd -N localhost
+slurmd
 until [[ $(sinfo --noheader --format %T 2>/dev/null) == idle ]]; do sleep 0.2; done
 touch /run/ready
 # As process 1 it reaps what the daemons leave.

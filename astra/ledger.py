@@ -1,0 +1,364 @@
+"""Keeping the ledger: what is in already, and what this job adds; see `astra.models.ledger`."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from astra.backends import backend_for
+from astra.chunk import Overtaken
+from astra.instances import block_of
+from astra.models import IngestedChunk, IngestedTable, IngestRun
+from astra.transaction import run as run_transaction
+from astra.utils import utcnow
+
+if TYPE_CHECKING:
+    from peewee import Database
+
+_KEY = ("path", "hdu", "target")
+_COUNTS = ("inserted", "updated", "unchanged", "duplicates", "rejected")
+#: Paths are looked up so many at a time.
+_PATHS = 500
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What an HDU of a file is, and how it is to be taken in.
+
+    If any of it changes, the HDU is done again.
+
+    Attributes
+    ----------
+    path : str
+    hdu : int
+    target : str
+        The table whose rows are counted.
+    size, mtime_ns : int
+        Of the file on disk.
+    datasum : str or None
+        The HDU's DATASUM card.
+    settings : str
+        A digest of the manifest's entry.
+    hdus : int
+        HDUs of the file that are taken in.
+    rows : int
+    v_astra, tag : str
+        For the record.
+    """
+
+    path: str
+    hdu: int
+    target: str
+    size: int
+    mtime_ns: int
+    datasum: str | None
+    settings: str
+    hdus: int
+    rows: int
+    v_astra: str = ""
+    tag: str = ""
+
+    def matches(self, entry: Mapping[str, Any]) -> bool:
+        """Tell whether an entry of the ledger speaks of just this."""
+        names = ("size", "mtime_ns", "datasum", "settings", "rows")
+        return all(entry[name] == getattr(self, name) for name in names)
+
+
+@dataclass
+class Claim:
+    """Rows of an HDU that a chunk has.
+
+    Attributes
+    ----------
+    identity : Identity
+    first, count : int
+        The rows that were read.
+    skip : int
+        How many of them another job has done meanwhile; set by `Ledger.claim`.
+    entry : dict
+        The ledger's row, to be written with the chunk; set by `Ledger.claim`.
+    """
+
+    identity: Identity
+    first: int
+    count: int
+    skip: int = 0
+    entry: dict[str, Any] = field(default_factory=dict)
+
+
+class Reset(Exception):
+    """Another job has begun the same HDU again."""
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """Who is at work: one task of a run.
+
+    Attributes
+    ----------
+    run : str
+        The same for all tasks of an array.
+    shard_index, shard_count : int
+    manifest : str
+    job : str or None
+        Slurm's number.
+    """
+
+    run: str
+    shard_index: int
+    shard_count: int
+    manifest: str
+    job: str | None = None
+
+    @classmethod
+    def from_environment(
+        cls, shard_index: int, shard_count: int, manifest: str, environ: Mapping[str, str]
+    ) -> RunInfo:
+        """Name the run: by Slurm's array job where there is one, else by machine and time."""
+        job = environ.get("SLURM_JOB_ID")
+        if array := environ.get("SLURM_ARRAY_JOB_ID"):
+            name = f"slurm-{array}"
+        elif job:
+            name = f"slurm-{job}"
+        else:
+            name = f"{socket.gethostname()}-{os.getpid()}-{utcnow():%Y%m%dT%H%M%S}"
+        return cls(name, shard_index, shard_count, manifest, job)
+
+
+class Ledger:
+    """The ledger as one task sees it.
+
+    Parameters
+    ----------
+    database : peewee.Database
+    info : RunInfo
+    force : bool
+        Do again what is in.
+    """
+
+    def __init__(self, database: Database, info: RunInfo, *, force: bool = False) -> None:
+        self.database = database
+        self.info = info
+        self.force = force
+        self._begun: set[tuple[str, int, str]] = set()
+
+    # -- before ------------------------------------------------------------------------------
+
+    def entries(self, paths: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+        """Return what the ledger knows of files, by path; nothing if it does not exist yet."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        if self.force or not IngestedTable.table_exists():
+            return found
+        for start in range(0, len(paths), _PATHS):
+            part = list(paths[start : start + _PATHS])
+            for entry in IngestedTable.select().where(IngestedTable.path.in_(part)).dicts():
+                found.setdefault(entry["path"], []).append(entry)
+        return found
+
+    def begin(self) -> None:
+        """Note that the task has begun; one that was requeued begins again."""
+        now = utcnow()
+
+        def work() -> None:
+            IngestRun.insert(
+                run=self.info.run,
+                shard_index=self.info.shard_index,
+                shard_count=self.info.shard_count,
+                manifest=self.info.manifest,
+                host=socket.gethostname(),
+                job=self.info.job,
+                started=now,
+            ).on_conflict(
+                conflict_target=[IngestRun.run, IngestRun.shard_index],
+                preserve=[IngestRun.host, IngestRun.job, IngestRun.shard_count],
+                update={IngestRun.status: "running", IngestRun.finished: None},
+            ).execute()
+
+        run_transaction(self.database, work)
+
+    # -- inside a chunk's transaction ----------------------------------------------------------
+
+    def claim(self, claims: Sequence[Claim]) -> None:
+        """Find out which rows other jobs have done, and lock the entries of the others.
+
+        Raises
+        ------
+        Reset
+            If another job has begun one of the HDUs again.
+        Overtaken
+            If another job has begun one at this very moment: look again.
+        """
+        stored = self._locked([claim.identity.path for claim in claims])
+        fresh: list[dict[str, Any]] = []
+        for claim in claims:
+            key = (claim.identity.path, claim.identity.hdu, claim.identity.target)
+            entry = stored.get(key)
+            if entry is None:
+                claim.entry = self._new_entry(claim.identity)
+                fresh.append(claim.entry)
+            elif not claim.identity.matches(entry) or (self.force and key not in self._begun):
+                claim.entry = {**self._new_entry(claim.identity), "pk": entry["pk"]}
+            else:
+                claim.entry = entry
+                claim.skip = min(max(entry["done"] - claim.first, 0), claim.count)
+            if claim.entry["done"] < claim.first:
+                raise Reset(f"{claim.identity.path} HDU {claim.identity.hdu}")
+            self._begun.add(key)
+        if fresh and self._write(IngestedTable, fresh, _KEY, [])[0] < len(fresh):
+            raise Overtaken
+
+    def _locked(self, paths: Iterable[str]) -> dict[tuple[str, int, str], dict[str, Any]]:
+        unique = sorted(set(paths))
+        found: dict[tuple[str, int, str], dict[str, Any]] = {}
+        for start in range(0, len(unique), _PATHS):
+            query = IngestedTable.select().where(
+                IngestedTable.path.in_(unique[start : start + _PATHS])
+            )
+            if self.database.for_update:
+                # In one order, so that two jobs wait for each other in turn.
+                query = query.order_by(IngestedTable.path, IngestedTable.hdu).for_update()
+            for entry in query.dicts():
+                found[entry["path"], entry["hdu"], entry["target"]] = entry
+        return found
+
+    def _new_entry(self, identity: Identity) -> dict[str, Any]:
+        now = utcnow()
+        names = ("path", "hdu", "target", "size", "mtime_ns", "datasum", "settings", "hdus")
+        return {
+            **{name: getattr(identity, name) for name in names},
+            "v_astra": identity.v_astra,
+            "tag": identity.tag,
+            "rows": identity.rows,
+            "done": 0,
+            "status": "half",
+            "error": None,
+            "rejects": None,
+            "run": self.info.run,
+            "task": self.info.shard_index,
+            "started": now,
+            "modified": now,
+            "seconds": 0.0,
+            **dict.fromkeys(_COUNTS, 0),
+        }
+
+    def record(
+        self,
+        claims: Sequence[Claim],
+        counts: Sequence[Mapping[str, int]],
+        *,
+        rejects: str | None,
+        seconds: float,
+    ) -> None:
+        """Note that a chunk's rows are in.
+
+        Parameters
+        ----------
+        claims : sequence of Claim
+            As `claim` left them.
+        counts : sequence of mapping
+            For each, what became of its rows.
+        rejects : str or None
+            The product's file of rows that were set aside.
+        seconds : float
+            What writing took so far.
+        """
+        now = utcnow()
+        total = dict.fromkeys(_COUNTS, 0)
+        entries = []
+        for claim, count in zip(claims, counts, strict=True):
+            entry = claim.entry
+            for name in _COUNTS:
+                entry[name] += count[name]
+                total[name] += count[name]
+            entry["done"] = claim.first + claim.count
+            entry["status"] = "done" if entry["done"] == entry["rows"] else "half"
+            entry |= {"error": None, "run": self.info.run, "task": self.info.shard_index}
+            entry |= {"modified": now, "seconds": entry["seconds"] + seconds / len(claims)}
+            if count["rejected"]:
+                entry["rejects"] = rejects
+            entries.append({name: value for name, value in entry.items() if name != "pk"})
+        # A file can come twice in a chunk, as two parts of it; the later one has both's counts.
+        latest = {tuple(entry[name] for name in _KEY): entry for entry in entries}
+        self._write(IngestedTable, list(latest.values()), _KEY, _ALL_BUT_KEY)
+        last = claims[-1].identity
+        IngestedChunk.insert(
+            run=self.info.run,
+            task=self.info.shard_index,
+            target=last.target,
+            path=last.path,
+            files=len({claim.identity.path for claim in claims}),
+            created=now,
+            seconds=seconds,
+            **total,
+        ).execute()
+
+    def _write(
+        self, model: Any, rows: list[dict[str, Any]], key: Sequence[str], update: Sequence[str]
+    ) -> tuple[int, int]:
+        names = list(rows[0])
+        block = block_of([model._meta.fields[name] for name in names], rows)
+        assert block is not None
+        return backend_for(self.database).upsert(model, block, key, update)
+
+    # -- after -------------------------------------------------------------------------------
+
+    def fail(self, identity: Identity, error: str) -> None:
+        """Note that a file failed, and why."""
+
+        def work() -> None:
+            known = (IngestedTable.path == identity.path) & (IngestedTable.status != "done")
+            changed = (
+                IngestedTable.update(status="failed", error=error, modified=utcnow())
+                .where(known)
+                .execute()
+            )
+            if not changed:
+                entry = {**self._new_entry(identity), "status": "failed", "error": error}
+                self._write(IngestedTable, [entry], _KEY, _ALL_BUT_KEY)
+
+        run_transaction(self.database, work)
+
+    def note_empty(self, identity: Identity) -> None:
+        """Note that a file has no rows to take, so that it need not be opened again."""
+        entry = {**self._new_entry(identity), "status": "done"}
+        run_transaction(
+            self.database, lambda: self._write(IngestedTable, [entry], _KEY, _ALL_BUT_KEY)
+        )
+
+    def finish(self, status: str) -> bool:
+        """Note that the task has ended.
+
+        Returns
+        -------
+        bool
+            True for the last task of the run to end.
+        """
+
+        def work() -> bool:
+            mine = (IngestRun.run == self.info.run) & (
+                IngestRun.shard_index == self.info.shard_index
+            )
+            # Lock the run's tasks in one order: of two that end at once, one sees the other.
+            query = IngestRun.select(IngestRun.shard_index).where(IngestRun.run == self.info.run)
+            if self.database.for_update:
+                query = query.order_by(IngestRun.shard_index).for_update()
+            list(query)
+            now: datetime.datetime = utcnow()
+            IngestRun.update(status=status, finished=now).where(mine).execute()
+            ended = IngestRun.select().where(
+                (IngestRun.run == self.info.run) & IngestRun.finished.is_null(False)
+            )
+            return bool(ended.count() == self.info.shard_count)
+
+        return run_transaction(self.database, work)
+
+
+_ALL_BUT_KEY = [
+    name
+    for name, each in IngestedTable._meta.fields.items()
+    if name not in _KEY and not each.primary_key
+]

@@ -1,0 +1,349 @@
+"""`sbatch slurm/ingest.sh manifest.yml`, as the README has it, on a real Slurm of one node."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from tests.cluster.machine import DATA, HOME, Machine
+from tests.fixtures.processes import REPOSITORY, clean_environment, run_python
+from tests.fixtures.server import PostgresServer
+
+pytestmark = [pytest.mark.postgres, pytest.mark.timeout(400)]
+
+DATABASE = "sdss5db"
+ROLE = "ingest"
+PASSWORD = "only in the password file"
+ENVIRONMENT = {"SAS_BASE_DIR": str(DATA / "sas"), "MWM_ASTRA": str(DATA / "sas" / "astra")}
+
+# A product below a variable, one with its whole path, and some beside the manifest.
+MANIFEST = f"""\
+version: 1
+products:
+  - path: $MWM_ASTRA/0.8.1/summary/astraAllStarSlam-0.8.1.fits.gz
+  - path: {DATA}/other/astraAllStarBossNet-0.8.1.fits.gz
+  - path: products/astraAllVisitCorv-*.fits*
+"""
+PRODUCTS = {
+    "astraAllStarSlam": "data/sas/astra/0.8.1/summary",
+    "astraAllStarBossNet": "data/other",
+    "astraAllVisitCorv": "home/products",
+}
+ROWS = 2000
+
+
+class Tables:
+    """The tables of one schema, in which nothing was when the test began."""
+
+    def __init__(self, server: PostgresServer, schema: str) -> None:
+        self.server = server
+        self.schema = schema
+
+    def fetch(self, sql: str) -> list[tuple[Any, ...]]:
+        """Run SQL as the superuser in this schema and commit."""
+        with closing(psycopg2.connect(self.server.dsn(DATABASE))) as connection:
+            with connection, connection.cursor() as cursor:
+                cursor.execute(f'SET search_path TO "{self.schema}"')
+                cursor.execute(sql)
+                return cursor.fetchall() if cursor.description else []
+
+    def names(self) -> list[str]:
+        """Return the names of the tables that hold what was ingested."""
+        from astra.models import models
+
+        there = {name for (name,) in self.fetch("SELECT tablename FROM pg_tables")}
+        return sorted(there & {model._meta.table_name for model in models})
+
+    def rows(self) -> int:
+        """Return how many results there are."""
+        return sum(self.fetch(f"SELECT count(*) FROM {name}")[0][0] for name in ("slam", "corv"))
+
+    def content(self) -> dict[str, tuple[int, str]]:
+        """Return the number of rows of each table, and a digest of all their values.
+
+        Left out: keys that the database numbers as rows come in, for which the source's own
+        identifier stands, and the times of writing.
+        """
+        found = {}
+        for table in self.names():
+            columns = self.fetch(
+                "SELECT column_name FROM information_schema.columns WHERE table_schema = "
+                f"'{self.schema}' AND table_name = '{table}' ORDER BY ordinal_position"
+            )
+            numbered = {"pk", "task_pk", "created", "modified", "t_elapsed", "t_overhead"}
+            values = [
+                "(SELECT sdss_id FROM source WHERE source.pk = t.source_pk)"
+                if name == "source_pk"
+                else f't."{name}"'
+                for (name,) in columns
+                if name not in numbered or (name == "pk" and table == "spectrum")
+            ]
+            row = f"concat_ws('|', {', '.join(f'coalesce(({v})::text, chr(1))' for v in values)})"
+            [found[table]] = self.fetch(
+                f"SELECT count(*), md5(string_agg(r, chr(10) ORDER BY r)) FROM "
+                f"(SELECT md5({row}) AS r FROM {table} AS t) AS rows"
+            )
+        return found
+
+    def slow_down(self, seconds: float) -> None:
+        """Let each statement that brings results into the tables take so much longer."""
+        self.fetch(
+            "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS "
+            f"'BEGIN PERFORM pg_sleep({seconds}); RETURN NULL; END'"
+        )
+        for table in ("slam", "boss_net", "corv"):
+            self.fetch(
+                f"CREATE TRIGGER slow AFTER INSERT ON {table} "
+                "FOR EACH STATEMENT EXECUTE FUNCTION wait()"
+            )
+
+    def speed_up(self) -> None:
+        """Take back what `slow_down` did."""
+        self.fetch("DROP FUNCTION wait CASCADE")
+
+
+@pytest.fixture(scope="module")
+def machine() -> Machine:
+    """The machine, with all in its places that a user has brought to a cluster."""
+    machine = Machine()
+    shutil.copytree(REPOSITORY / "slurm", machine.home / "slurm")
+    if not (machine.data / "astra.sif").exists():
+        machine.run("apptainer", "build", f"{DATA}/astra.sif", f"{DATA}/astra.tar", cwd=DATA)
+    (machine.home / "astra.sif").symlink_to(DATA / "astra.sif")
+    machine.write("manifest.yml", MANIFEST)
+    return machine
+
+
+@pytest.fixture(scope="module")
+def products(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The products of a small release, each in a place of another kind."""
+    samples = tmp_path_factory.mktemp("samples")
+    options = [f"--product={name}" for name in PRODUCTS]
+    env = clean_environment(samples / "home")
+    made = run_python("-m", "jobs", "sample", samples, f"--rows={ROWS}", *options, env=env)
+    assert made.returncode == 0, made.stderr
+    places = {}
+    for name, place in PRODUCTS.items():
+        folder = machine.home.parent / place
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in samples.glob(f"**/{name}-*"):
+            places[name] = Path(shutil.copy(file, folder))
+    return places
+
+
+@pytest.fixture(scope="module")
+def server(postgres: PostgresServer) -> PostgresServer:
+    """The server, with a database and a role that is not its superuser."""
+    postgres.execute(
+        f'CREATE DATABASE "{DATABASE}"', f"CREATE ROLE {ROLE} LOGIN PASSWORD '{PASSWORD}'"
+    )
+    return postgres
+
+
+@pytest.fixture
+def tables(
+    request: pytest.FixtureRequest, machine: Machine, server: PostgresServer
+) -> Iterator[Tables]:
+    """A schema of the test's own, made and configured as the README says."""
+    schema = request.node.name.removeprefix("test_").partition("[")[0]
+    make_schema(server, schema)
+    configure(machine, server, schema)
+    machine.run("apptainer", "run", "astra.sif", "migrate")
+    yield Tables(server, schema)
+    machine.run("scancel", "--user=sdss")
+
+
+def make_schema(server: PostgresServer, schema: str) -> None:
+    server.execute(f'CREATE SCHEMA "{schema}" AUTHORIZATION {ROLE}', dbname=DATABASE)
+
+
+def configure(machine: Machine, server: PostgresServer, schema: str) -> None:
+    machine.write(".config/sdss/astra/astra.yml", config(server, schema))
+    entry = f"{server.host}:{server.port}:*:{ROLE}:{PASSWORD}\n"
+    machine.write(".pgpass", entry, mode=0o600)
+
+
+def config(server: PostgresServer, schema: str) -> str:
+    return (
+        f"database:\n  dbname: {DATABASE}\n  host: {server.host}\n  port: {server.port}\n"
+        f"  user: {ROLE}\n  schema: {schema}\n"
+    )
+
+
+@pytest.fixture(scope="module")
+def plain(
+    machine: Machine,
+    products: dict[str, Path],
+    server: PostgresServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, tuple[int, str]]:
+    """What the tables hold after a run without image and cluster, of the same files."""
+    folder = tmp_path_factory.mktemp("plain")
+    make_schema(server, "plain")
+    settings = folder / "astra.yml"
+    settings.write_text(config(server, "plain") + f"  password: {PASSWORD}\n")
+    entries = "".join(f"  - path: {path}\n" for path in products.values())
+    manifest = folder / "manifest.yml"
+    manifest.write_text(f"version: 1\nproducts:\n{entries}")
+    env = clean_environment(folder / "home", ASTRA_CONFIG_PATH=str(settings))
+    for command in (("migrate",), ("ingest", str(manifest))):
+        done = run_python("-m", "jobs", *command, env=env, cwd=folder)
+        assert done.returncode == 0, done.stderr
+    return Tables(server, "plain").content()
+
+
+def submit(machine: Machine, *options: str, after: tuple[str, ...] = ()) -> str:
+    """Submit the README's line, with options before and after its words."""
+    return machine.submit(*options, "slurm/ingest.sh", "manifest.yml", *after, **ENVIRONMENT)
+
+
+def states(machine: Machine, job: str, seconds: float = 120) -> set[str]:
+    return set(machine.wait(job, seconds).values())
+
+
+def test_the_line_of_the_readme(machine: Machine, tables: Tables, plain: dict[str, Any]) -> None:
+    job = submit(machine)
+    assert states(machine, job) == {"COMPLETED"}, machine.logs(job)
+    assert tables.content() == plain
+    assert min(rows for rows, _ in plain.values()) > 0
+    reports = sorted(file.name for file in (machine.home / "reports").glob(f"astra-{job}_*.json"))
+    assert reports == [f"astra-{job}_{task}.json" for task in range(4)]
+    # Another size of the array deals the files differently, and changes nothing.
+    job = submit(machine, "--array=1-2")
+    assert states(machine, job) == {"COMPLETED"}, machine.logs(job)
+    assert tables.content() == plain
+
+
+def test_one_task_and_parts_by_srun(
+    machine: Machine, tables: Tables, plain: dict[str, Any]
+) -> None:
+    job = submit(machine, "--array=7")
+    assert states(machine, job) == {"COMPLETED"}, machine.logs(job)
+    assert tables.content() == plain
+    tables.fetch("TRUNCATE source, spectrum CASCADE")
+    job = machine.submit(
+        "--ntasks=3",
+        "--output=srun-%j_.log",
+        "--wrap=srun slurm/ingest.sh manifest.yml",
+        **ENVIRONMENT,
+    )
+    assert states(machine, job) == {"COMPLETED"}, machine.logs(job)
+    assert tables.content() == plain
+
+
+@pytest.mark.parametrize("how", ["scancel", "oom"])
+def test_killed_and_requeued(
+    machine: Machine, tables: Tables, plain: dict[str, Any], how: str
+) -> None:
+    tables.slow_down(0.5)
+    job = submit(machine, "--array=0-3", after=("--batch-size=200",))
+    machine.until(lambda: tables.rows() > 0, 60, lambda: machine.logs(job))
+    task = next(task for task in machine.tasks(job) if machine.state(task) == "RUNNING")
+    if how == "scancel":
+        machine.run("scancel", "--signal=KILL", task)
+        expected = "CANCELLED"
+    else:
+        machine.run("pkill", "-KILL", "-f", f"astra ingest .*astra-{task}.json")
+        expected = "FAILED"
+    machine.until(lambda: machine.state(task) == expected, 60, lambda: machine.logs(job))
+    assert tables.content() != plain
+    tables.speed_up()
+    machine.run("scontrol", "requeue", task)
+    machine.until(lambda: machine.state(task) == "COMPLETED", 60, lambda: machine.logs(job))
+    assert states(machine, job) == {"COMPLETED"}, machine.logs(job)
+    assert tables.content() == plain
+    log = (machine.home / f"astra-{task}.log").read_text()
+    assert "start 1\n" in log
+    assert "start 2\n" in log
+
+
+def test_time_limit(machine: Machine, tables: Tables, plain: dict[str, Any]) -> None:
+    tables.slow_down(3)
+    job = submit(
+        machine, "--array=0", "--time=1", "--signal=B:USR1@40", after=("--batch-size=100",)
+    )
+    task = f"{job}_0"
+    log = machine.home / f"astra-{task}.log"
+    machine.until(
+        lambda: log.exists() and "is requeued" in log.read_text(), 100, lambda: machine.logs(job)
+    )
+    assert 0 < tables.rows()
+    assert tables.content() != plain
+    tables.speed_up()
+    assert states(machine, job) == {"COMPLETED"}, machine.logs(job)
+    [fields] = machine.tasks(task).values()
+    assert fields["Restarts"] == "1"
+    assert tables.content() == plain
+
+
+def test_preempted(machine: Machine, tables: Tables, plain: dict[str, Any]) -> None:
+    tables.slow_down(0.5)
+    job = submit(machine, "--array=0", after=("--batch-size=200",))
+    task = f"{job}_0"
+    machine.until(lambda: tables.rows() > 0, 60, lambda: machine.logs(job))
+    machine.run("scontrol", "requeue", task)
+    machine.until(lambda: machine.state(task) != "RUNNING", 60, lambda: machine.logs(job))
+    tables.speed_up()
+    assert states(machine, job) == {"COMPLETED"}, machine.logs(job)
+    assert tables.content() == plain
+
+
+def test_cancelled_stays_so(machine: Machine, tables: Tables, plain: dict[str, Any]) -> None:
+    tables.slow_down(0.5)
+    job = submit(machine, "--array=0", after=("--batch-size=200",))
+    machine.until(lambda: tables.rows() > 0, 60, lambda: machine.logs(job))
+    machine.run("scancel", job)
+    assert states(machine, job) == {"CANCELLED"}
+    tables.speed_up()
+    assert tables.content() != plain
+    log = machine.logs(job)
+    assert "stopping after this chunk" in log
+    assert "is requeued" not in log
+    job = submit(machine)
+    assert states(machine, job) == {"COMPLETED"}, machine.logs(job)
+    assert tables.content() == plain
+
+
+def test_server_away(
+    machine: Machine, server: PostgresServer, tables: Tables, plain: dict[str, Any]
+) -> None:
+    server.stop()
+    try:
+        job = submit(machine, "--array=0")
+        log = machine.home / f"astra-{job}_0.log"
+        machine.until(
+            lambda: log.exists() and "is requeued" in log.read_text(),
+            100,
+            lambda: machine.logs(job),
+        )
+    finally:
+        server.start()
+    assert states(machine, job) == {"COMPLETED"}, machine.logs(job)
+    assert tables.content() == plain
+
+
+def test_mistakes_are_told_with_the_mend(machine: Machine) -> None:
+    cases = {
+        "no such image": (["slurm/ingest.sh", "manifest.yml"], {"ASTRA_IMAGE": "/data/none.sif"}),
+        "no file to read": (["slurm/ingest.sh", "missing.yml"], {}),
+        "$MWM_ASTRA is not set": (["slurm/ingest.sh", "manifest.yml"], {"MWM_ASTRA": ""}),
+        "no manifest": (["slurm/ingest.sh"], {}),
+    }
+    for message, (line, env) in cases.items():
+        job = machine.submit("--array=0", *line, **ENVIRONMENT | env)
+        assert states(machine, job) == {"FAILED"}
+        log = (machine.home / f"astra-{job}_0.log").read_text()
+        assert message in log
+        assert len(log.splitlines()) == 1, log
+
+
+def test_more_tasks_than_the_cluster_takes(machine: Machine) -> None:
+    said = machine.run("sbatch", "--array=0-99", "slurm/ingest.sh", "manifest.yml", check=False)
+    assert said.returncode != 0
+    assert "Invalid job array specification" in said.stdout
