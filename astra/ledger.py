@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from peewee import fn
+
 from astra.backends import backend_for
 from astra.chunk import Overtaken
 from astra.instances import block_of
@@ -148,10 +150,20 @@ class Ledger:
 
     # -- before ------------------------------------------------------------------------------
 
-    def entries(self, paths: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-        """Return what the ledger knows of files, by path; nothing if it does not exist yet."""
+    def entries(self, paths: Sequence[str] | None) -> dict[str, list[dict[str, Any]]]:
+        """Return what the ledger knows of files, by path; nothing if it does not exist yet.
+
+        Parameters
+        ----------
+        paths : sequence of str or None
+            None: all files.
+        """
         found: dict[str, list[dict[str, Any]]] = {}
         if self.force or not IngestedTable.table_exists():
+            return found
+        if paths is None:
+            for entry in IngestedTable.select().order_by(IngestedTable.path).dicts():
+                found.setdefault(entry["path"], []).append(entry)
             return found
         for start in range(0, len(paths), _PATHS):
             part = list(paths[start : start + _PATHS])
@@ -355,6 +367,27 @@ class Ledger:
             return bool(ended.count() == self.info.shard_count)
 
         return run_transaction(self.database, work)
+
+
+def chunk_rates() -> dict[tuple[str, int], int]:
+    """Return how many rows each task of each run has read, by run and task."""
+    if not IngestedChunk.table_exists():
+        return {}
+    read = sum((getattr(IngestedChunk, name) for name in _COUNTS[1:]), IngestedChunk.inserted)
+    query = (
+        IngestedChunk.select(IngestedChunk.run, IngestedChunk.task, fn.SUM(read))
+        .group_by(IngestedChunk.run, IngestedChunk.task)
+        .tuples()
+    )
+    return {(run, task): int(rows) for run, task, rows in query}
+
+
+def last_runs(rows: Mapping[tuple[str, int], int], most: int = 20) -> list[dict[str, Any]]:
+    """Return the latest tasks of runs, the newest first, with the rows that each has read."""
+    if not IngestRun.table_exists():
+        return []
+    query = IngestRun.select().order_by(IngestRun.started.desc()).limit(most).dicts()
+    return [{**run, "rows": rows.get((run["run"], run["shard_index"]), 0)} for run in query]
 
 
 _ALL_BUT_KEY = [

@@ -108,6 +108,43 @@ def ingest(
 
 
 @main.command()
+@click.argument("manifest", type=click.Path(path_type=Path), required=False)
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def status(manifest: Path | None, *, as_json: bool) -> None:
+    """Tell what is in, half in, failed and not begun, of MANIFEST or of all files.
+
+    \b
+    Example:
+      ASTRA_DATABASE_PATH=astra.db astra status manifest.yml
+    """
+    import json
+
+    from jobs.status import status as read_status
+
+    found = read_status(manifest)
+    click.echo(json.dumps(found.as_dict(), indent=2) if as_json else found.summary())
+
+
+@main.command()
+@click.argument("manifest", type=click.Path(path_type=Path))
+@click.option("--tasks", type=click.IntRange(1), default=4, show_default=True, metavar="N")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def plan(manifest: Path, *, tasks: int, as_json: bool) -> None:
+    """Show how the files of MANIFEST are dealt to N array tasks.
+
+    \b
+    Example:
+      astra plan manifest.yml --tasks 4
+    """
+    import json
+
+    from jobs.planning import plan_tasks
+
+    planned = plan_tasks(manifest, tasks)
+    click.echo(json.dumps(planned.as_dict(), indent=2) if as_json else planned.summary())
+
+
+@main.command()
 @click.option("--plan", "plan_only", is_flag=True, help="Show the SQL, and run none of it.")
 @click.option(
     "--manifest",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -45,8 +46,9 @@ _TRANSIENT_WORDS = (
 )
 
 _STAGE = quote("astra_stage")
-#: Bytes handed to libpq at a time.
-_COPY_BUFFER = 1 << 19
+#: A chunk is always few rows beside those of a table: the planner, which has no statistics of a
+#: temporary table, must not think that reading all of the other one is quicker.
+_BY_INDEX = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
 _LOCK_TABLES = 0x6173_7472_6101  # advisory locks' numbers: "astra", then which
 _LOCK_SEQUENCES = 0x6173_7472_6102
 _INT8 = 20
@@ -83,20 +85,24 @@ def prepare_connection(connection: Any) -> Any:
 
 
 class _Stream(io.RawIOBase):
-    """Lets COPY read what a generator makes: the server works while the next piece is encoded."""
+    """Lets COPY read what a generator makes, each piece made while the server takes the last."""
 
-    def __init__(self, pieces: Iterable[bytes]) -> None:
+    def __init__(self, pieces: Iterable[bytes], executor: Executor) -> None:
         self._pieces = iter(pieces)
-        self._rest = memoryview(b"")
+        self._executor = executor
+        self._next = self._submit()
+
+    def _submit(self) -> Future[bytes]:
+        return self._executor.submit(next, self._pieces, b"")
 
     def readable(self) -> bool:
         return True
 
-    def read(self, size: int = -1) -> bytes:
-        if not self._rest:
-            self._rest = memoryview(next(self._pieces, b""))
-        piece, self._rest = self._rest[:size], self._rest[size:]
-        return bytes(piece)
+    def read(self, size: int = -1) -> bytes:  # noqa: ARG002 # libpq takes pieces of any size
+        piece = self._next.result()
+        if piece:
+            self._next = self._submit()
+        return piece
 
 
 class PostgresBackend:
@@ -115,13 +121,21 @@ class PostgresBackend:
         self, model: type[Model], block: Block, conflict: Sequence[str], update: Sequence[str]
     ) -> tuple[int, int]:
         """Copy rows into a temporary table, and merge that."""
-        sql = self._merge_sql(model, block, conflict, update)
-        # A row version that no transaction has deleted or updated before has no xmax: it is new.
-        cursor = self.database.execute_sql(
-            f"WITH merged AS ({sql} RETURNING (xmax = 0) AS is_new) "
-            "SELECT count(*) FILTER (WHERE is_new), count(*) FILTER (WHERE NOT is_new) FROM merged"
-        )
-        inserted, updated = cursor.fetchone()
+        self._stage(model, block)
+        updated = 0
+        if update:
+            updated = self.database.execute_sql(_update_sql(model, conflict, update)).rowcount
+        inserted = 0
+        if updated < block.rows:
+            sql = _insert_sql(model, list(block.columns), conflict, update)
+            # A row version that no transaction has deleted or updated before has no xmax: it is
+            # new.  Others were added by somebody else a moment ago.
+            cursor = self.database.execute_sql(
+                f"WITH merged AS ({sql} RETURNING (xmax = 0) AS is_new) "
+                "SELECT count(*) FILTER (WHERE is_new), count(*) FROM merged"
+            )
+            inserted, merged = cursor.fetchone()
+            updated += merged - inserted
         self.database.execute_sql(f"DROP TABLE {_STAGE}")
         return inserted, updated
 
@@ -134,31 +148,35 @@ class PostgresBackend:
         returning: Sequence[str],
     ) -> list[tuple[Any, ...]]:
         """Copy rows into a temporary table, merge that, and return what is stored."""
-        sql = self._merge_sql(model, block, conflict, update)
-        columns = ", ".join(column_names(model, returning))
-        rows: list[tuple[Any, ...]] = self.database.execute_sql(
-            f"{sql} RETURNING {columns}"
-        ).fetchall()
+        self._stage(model, block)
+        names = column_names(model, returning)
+        of_table = ", ".join(f"t.{name}" for name in names)
+        sql = f"{_update_sql(model, conflict, update)} RETURNING {of_table}"
+        rows: list[tuple[Any, ...]] = self.database.execute_sql(sql).fetchall()
+        if len(rows) < block.rows:
+            sql = _insert_sql(model, list(block.columns), conflict, update)
+            rows += self.database.execute_sql(f"{sql} RETURNING {', '.join(names)}").fetchall()
         self.database.execute_sql(f"DROP TABLE {_STAGE}")
         return rows
 
-    def _merge_sql(
-        self, model: type[Model], block: Block, conflict: Sequence[str], update: Sequence[str]
-    ) -> str:
-        """Fill the temporary table, and return the statement that merges it."""
-        names = list(block.columns)
-        columns = ", ".join(column_names(model, names))
+    def _stage(self, model: type[Model], block: Block) -> None:
+        """Fill the temporary table."""
+        columns = ", ".join(column_names(model, block.columns))
         self.database.execute_sql(
             f"CREATE TEMPORARY TABLE {_STAGE} ON COMMIT DROP AS "
-            f"SELECT {columns} FROM {table_name(model)} WITH NO DATA"
+            f"SELECT {columns} FROM {table_name(model)} WITH NO DATA; {_BY_INDEX}"
         )
         self._copy_in(_STAGE, block)
-        return upsert_sql(model, names, f"SELECT {columns} FROM {_STAGE}", conflict, update)
 
     def _copy_in(self, target: str, block: Block) -> None:
-        stream = _Stream(pgcopy.encode(list(block.columns.values())))
-        with __exception_wrapper__, self.database.cursor() as cursor:
-            cursor.copy_expert(f"COPY {target} FROM STDIN (FORMAT binary)", stream, _COPY_BUFFER)
+        sql = f"COPY {target} FROM STDIN (FORMAT binary)"
+        pieces = pgcopy.encode(list(block.columns.values()))
+        with (
+            __exception_wrapper__,
+            self.database.cursor() as cursor,
+            ThreadPoolExecutor(1, "astra-encode") as executor,
+        ):
+            cursor.copy_expert(sql, _Stream(pieces, executor))
 
     def find(
         self, model: type[Model], keys: Block, columns: Sequence[str]
@@ -176,7 +194,7 @@ class PostgresBackend:
             f"SELECT k.n{wanted} FROM unnest({arrays}) WITH ORDINALITY "
             f"AS k ({', '.join(aliases)}, n) JOIN {table_name(model)} t ON {match}"
         )
-        parameters = [_to_list(column) for column in keys.columns.values()]
+        parameters = [_array_literal(column) for column in keys.columns.values()]
         found = self._copy_out(sql, parameters, 1 + len(columns))
         return found[0] - 1, found[1:]
 
@@ -204,11 +222,13 @@ class PostgresBackend:
     def advance_keys(self, model: type[Model], highest: int) -> None:
         """Set the table's sequence past a key; never back."""
         sequence = self._sequence(model)
-        # Between reading the sequence and setting it, another task could set it higher.
-        self.database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (_LOCK_SEQUENCES,))
+        # Between reading the sequence and setting it, another task could set it higher.  It is
+        # set at once and for good, so the lock need not be held until the transaction ends.
         self.database.execute_sql(
-            f"SELECT setval(%s::regclass, %s) FROM {sequence} WHERE last_value <= %s",
-            (sequence, highest, highest),
+            "SELECT pg_advisory_lock(%s); "
+            f"SELECT setval(%s::regclass, %s) FROM {sequence} WHERE last_value <= %s; "
+            "SELECT pg_advisory_unlock(%s)",
+            (_LOCK_SEQUENCES, sequence, highest, highest, _LOCK_SEQUENCES),
         )
 
     def _sequence(self, model: type[Model]) -> str:
@@ -331,12 +351,56 @@ def _column_problems(model: type[Model], stored: dict[str, str], database: Datab
     return found
 
 
+def _update_sql(model: type[Model], conflict: Sequence[str], update: Sequence[str]) -> str:
+    """Return the statement that overwrites the rows that are there.
+
+    It takes two thirds of the time of ``INSERT ... ON CONFLICT DO UPDATE``, which locks each row
+    before it updates it, and draws a key for it.
+    """
+    values = ", ".join(f"{name} = s.{name}" for name in column_names(model, update))
+    return (
+        f"UPDATE {table_name(model)} t SET {values} FROM {_STAGE} s "
+        f"WHERE {_match(model, conflict)}"
+    )
+
+
+def _insert_sql(
+    model: type[Model], fields: Sequence[str], conflict: Sequence[str], update: Sequence[str]
+) -> str:
+    """Return the statement that inserts the rows that are not there.
+
+    Those that another transaction adds meanwhile are overwritten, or left if there is nothing to
+    update.
+    """
+    columns = ", ".join(column_names(model, fields))
+    rows = f"SELECT {columns} FROM {_STAGE} s"
+    if update:
+        there = f"SELECT FROM {table_name(model)} t WHERE {_match(model, conflict)}"
+        rows += f" WHERE NOT EXISTS ({there})"
+    return upsert_sql(model, fields, rows, conflict, update)
+
+
+def _match(model: type[Model], conflict: Sequence[str]) -> str:
+    """Return the condition that a row of the temporary table has a key of the other one."""
+    return " AND ".join(f"t.{name} = {_staged(name)}" for name in column_names(model, conflict))
+
+
+def _staged(name: str) -> str:
+    """Return a key column of the temporary table, which has none that are computed."""
+    return "s.v_astra / 1000" if name == quote("v_astra_major_minor") else f"s.{name}"
+
+
 def _array_type(column: Column) -> str:
     return "text[]" if column.values.dtype.kind == "S" else "bigint[]"
 
 
-def _to_list(column: Column) -> list[Any]:
-    values = column.values.tolist()
-    if column.values.dtype.kind == "S":
-        return [value.decode("utf-8") for value in values]
-    return values
+def _array_literal(column: Column) -> str:
+    """Return a key column as text that the server reads as an array.
+
+    It reads that ten times as fast as an expression with a constant for each element.
+    """
+    if column.values.dtype.kind != "S":
+        return "{" + ",".join(map(str, column.values.tolist())) + "}"
+    texts = [value.decode("utf-8") for value in column.values.tolist()]
+    quoted = (text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
+    return "{" + ",".join(f'"{text}"' for text in quoted) + "}"

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from astra.errors import ProductError
-from jobs.manifest.globbing import Unreadable, expand, has_magic
+from jobs.manifest.globbing import Unreadable, expand
 
 #: What FITS files are called; a gzipped one has the whole of it.
 _ENDINGS = (".fits", ".fits.gz", ".fit", ".fit.gz")
@@ -36,29 +35,29 @@ class Group:
     files: tuple[Path, ...]
 
 
-def find_files(paths: Sequence[Path]) -> list[Path]:
+def find_files(paths: Sequence[Path]) -> dict[Path, Path]:
     """Return the files that are named, and the FITS files in the folders that are.
 
     Returns
     -------
-    list of Path
-        Absolute, sorted, each once.
+    dict of Path to Path
+        Each file, absolute and sorted, and the folder that it was found by.
 
     Raises
     ------
     ProductError
         If there is no such file or folder, or a folder cannot be read.
     """
-    found: set[Path] = set()
+    found: dict[Path, Path] = {}
     for path in paths:
         place = Path(os.path.abspath(path))  # noqa: PTH100 - links stay as they are written
         if place.is_dir():
-            found.update(_in_folder(place))
+            found |= {file: found.get(file, place) for file in _in_folder(place)}
         elif place.exists():
-            found.add(place)
+            found.setdefault(place, place.parent)
         else:
             raise ProductError(f"{path}: no such file or folder")
-    return sorted(found)
+    return dict(sorted(found.items()))
 
 
 def _in_folder(folder: Path) -> list[Path]:
@@ -70,22 +69,24 @@ def _in_folder(folder: Path) -> list[Path]:
     return [path for path in every if path.name.lower().endswith(_ENDINGS)]
 
 
-def group(files: Iterable[Path]) -> list[Group]:
+def group(files: Mapping[Path, Path]) -> list[Group]:
     """Put files of one kind together, by what their names begin and end with.
+
+    Parameters
+    ----------
+    files : mapping of Path to Path
+        As `find_files` returns them.
 
     Returns
     -------
     list of Group
-        In the order of their first files; where no glob tells a kind from the others, each of its
-        files stands alone.
+        In the order of their first files; where no glob means just the files of a kind, each of
+        them stands alone.
     """
-    kinds: dict[tuple[str, str, str], list[Path]] = {}
-    for path in files:
-        kinds.setdefault(_kind(path.name), []).append(path)
-    names = [path for members in kinds.values() for path in members]
-    groups: list[Group] = []
-    for members in kinds.values():
-        groups += _with_pattern(members, names)
+    kinds: dict[tuple[Path | str, ...], list[Path]] = {}
+    for path, folder in files.items():
+        kinds.setdefault((folder, *_kind(path.name)), []).append(path)
+    groups = [each for members in kinds.values() for each in _with_pattern(members)]
     return sorted(groups, key=lambda each: each.files[0])
 
 
@@ -100,27 +101,25 @@ def _kind(name: str) -> tuple[str, str, str]:
     )
 
 
-def _with_pattern(members: list[Path], everything: Sequence[Path]) -> list[Group]:
+def _with_pattern(members: list[Path]) -> list[Group]:
     """Return a kind as one group, or if no glob means just it, as one for each file."""
+    alone = [Group(str(path), (path,)) for path in members]
     if len(members) == 1:
-        return [Group(_literal(members[0]), tuple(members))]
+        return alone
     folder = Path(os.path.commonpath([path.parent for path in members]))
-    deep = any(path.parent != folder for path in members)
+    below = ["**"] if any(path.parent != folder for path in members) else []
     name = _common_name([path.name for path in members])
-    others = set(everything) - set(members)
-    below = [path for path in others if folder in path.parents]
-    if not deep:
-        below = [path for path in below if path.parent == folder]
-    if any(fnmatch.fnmatchcase(path.name, name) for path in below):
-        return [Group(_literal(path), (path,)) for path in members]
-    pattern = _escaped(folder) / "**" / name if deep else _escaped(folder) / name
-    return [Group(str(pattern), tuple(members))]
+    if list(expand(folder.joinpath(*below, name), len(folder.parts))) != members:
+        return alone
+    return [Group(str(Path(*map(_escape, folder.parts), *below, name)), tuple(members))]
 
 
 def _common_name(names: Sequence[str]) -> str:
     """Return the glob of names: what they begin with, a star, and what they end with."""
-    start = os.path.commonprefix(names)
-    ending = os.path.commonprefix([name[len(start) :][::-1] for name in names])[::-1]
+    if len(set(names)) == 1:
+        return _escape(names[0])
+    start = _common_start(names)
+    ending = _common_start([name[len(start) :][::-1] for name in names])[::-1]
     # Whole words only: three stars whose numbers begin with the same digit are not all of them.
     while start and start[-1] not in _SEPARATORS and not start[-1].isalpha():
         start = start[:-1]
@@ -128,14 +127,11 @@ def _common_name(names: Sequence[str]) -> str:
     return f"{_escape(start)}*{_escape(ending[place:])}"
 
 
+def _common_start(texts: Sequence[str]) -> str:
+    first, last = min(texts), max(texts)
+    same = (n for n, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1])
+    return first[: next(same, len(first))]
+
+
 def _escape(text: str) -> str:
     return re.sub(r"([*?\[])", r"[\1]", text)
-
-
-def _escaped(folder: Path) -> Path:
-    return Path(*(_escape(part) for part in folder.parts))
-
-
-def _literal(path: Path) -> str:
-    """Return a path to one file; magic that a part of it has is meant as it is written."""
-    return str(_escaped(path)) if has_magic(str(path.parent)) else str(path)

@@ -1,0 +1,109 @@
+"""`astra plan`: how a manifest's files are dealt to array tasks, and what to ask Slurm for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jobs.manifest import load_manifest, resolve_all
+from jobs.plan import deal, plan
+from jobs.report import duration
+
+#: Bytes a second of uncompressed rows that one task gets in, on the slow side of what was
+#: measured; gzipped products have this many times their size in rows.
+_BYTES_PER_SECOND = 4e6
+_UNPACKED = 5.0
+#: A time limit is so many times what is expected.
+_MARGIN = 2.0
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The deal.
+
+    Attributes
+    ----------
+    manifest : str
+    tasks : list of (int, int)
+        For each task, its files and their bytes on disk.
+    seconds : float
+        What the longest task is expected to take.
+    """
+
+    manifest: str
+    tasks: list[tuple[int, int]]
+    seconds: float
+
+    @property
+    def useful(self) -> int:
+        """How many tasks have something to do."""
+        return sum(1 for files, _ in self.tasks if files)
+
+    @property
+    def time_limit(self) -> str:
+        """A time limit for sbatch, in whole quarters of an hour."""
+        quarters = max(1, -(-int(self.seconds * _MARGIN) // 900))
+        hours, rest = divmod(quarters, 4)
+        return f"{hours}:{15 * rest:02}:00"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON has it."""
+        tasks = [{"task": n, "files": f, "bytes": b} for n, (f, b) in enumerate(self.tasks)]
+        return {
+            "manifest": self.manifest,
+            "tasks": tasks,
+            "array": f"0-{max(self.useful, 1) - 1}",
+            "time": self.time_limit,
+            "expected_seconds": round(self.seconds),
+        }
+
+    def summary(self) -> str:
+        """Return the plan for a person to read."""
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterable[str]:
+        files = sum(each for each, _ in self.tasks)
+        size = sum(each for _, each in self.tasks)
+        yield f"{files:,} files, {_size(size)}, dealt to {len(self.tasks):,} tasks"
+        shown = self.tasks[:20]
+        for number, (each, length) in enumerate(shown):
+            yield f"  task {number}: {each:,} files, {_size(length)}"
+        if len(self.tasks) > len(shown):
+            yield f"  ... and {len(self.tasks) - len(shown):,} more"
+        if self.useful < len(self.tasks):
+            yield (
+                f"{len(self.tasks) - self.useful:,} tasks have nothing to do: a file is not split"
+            )
+        yield f"the longest task takes about {duration(self.seconds)}, as a rough guess"
+        yield (
+            f"sbatch --array=0-{max(self.useful, 1) - 1} --time={self.time_limit} "
+            f"slurm/ingest.sh {self.manifest}"
+        )
+
+
+def plan_tasks(manifest_path: Path, tasks: int) -> Planned:
+    """Deal the files of a manifest, as the tasks of an array of this size would.
+
+    Raises
+    ------
+    ManifestError
+        If the manifest or a path in it is wrong.
+    """
+    manifest = load_manifest(manifest_path)
+    dealt = deal(plan(resolve_all(manifest, manifest_path)), tasks)
+    sizes = [(len(units), sum(unit.size for unit in units)) for units in dealt]
+    work = [
+        sum(unit.size * (_UNPACKED if unit.path.suffix == ".gz" else 1.0) for unit in units)
+        for units in dealt
+    ]
+    return Planned(str(manifest_path), sizes, max(work) / _BYTES_PER_SECOND)
+
+
+def _size(number: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:,.1f} {unit}" if unit != "B" else f"{number:,.0f} B"
+        number /= 1000
+    return f"{number:,.1f} TB"
