@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -241,7 +242,8 @@ class PixelArray(VirtualField):
         super().bind(model, name, set_attribute)
 
 
-def pixel_arrays(model: Any) -> dict[str, PixelArray]:
+@functools.cache
+def pixel_arrays(model: Any) -> Mapping[str, PixelArray]:
     """Return the pixel arrays of a model, by name, those of its bases first."""
     return {
         name: accessor.field

@@ -191,7 +191,6 @@ def _adopt(runner: Any, upgrade: Upgrade) -> list[str]:
     if not found:
         return []
     backend = backend_for(database)
-    backend.create_tables(models)
     problems = backend.problems(found)
     if problems:
         lines = "\n".join(f"  {problem}" for problem in problems)
@@ -199,6 +198,7 @@ def _adopt(runner: Any, upgrade: Upgrade) -> list[str]:
             "there are tables that `astra migrate` has not made, and they do not fit; rename "
             f"them, or use another schema or file:\n{lines}"
         )
+    backend.create_tables(models)
     runner.fake()
     return [f"took over {len(found)} tables that were there"]
 

@@ -14,6 +14,7 @@ import click
 
 from astra import __version__
 from astra.errors import AstraError, UsageError
+from jobs import commands
 from jobs.plan import Shard, parse_shard, shard_from_environment
 
 EPILOG = """\b
@@ -200,6 +201,10 @@ def sample(
     chosen = products or ("astraAllStarSlam", "astraAllStarBossNet")
     manifest = write_samples(directory, chosen, release=release, rows=rows, seed=seed)
     click.echo(f"{manifest}")
+
+
+for _command in (commands.inspect, commands.manifest, commands.report, commands.completion):
+    main.add_command(_command)
 
 
 def _report_path(report: Path | None, manifest: Path, shard: Shard) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from peewee import Database, ImproperlyConfigured, PeeweeException, SqliteDatabase
@@ -24,6 +25,13 @@ def describe(database: Database, schema: str | None) -> str:
     host = database.connect_params.get("host") or database.connect_params.get("service")
     where = f" on {host}" if host else ""
     return f"PostgreSQL {database.database}{where}" + (f", schema {schema}" if schema else "")
+
+
+def sqlite_path(database: Database) -> Path | None:
+    """Return the file of a SQLite database; None for PostgreSQL and for one in memory."""
+    if not isinstance(database, SqliteDatabase) or database.database == ":memory:":
+        return None
+    return Path(database.database)
 
 
 def prepare(database: Database, schema: str | None, models: Sequence[type[Any]]) -> None:

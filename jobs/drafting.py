@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 from astra.errors import ManifestError, ProductError
 from jobs.check import check
@@ -12,15 +13,20 @@ from jobs.inspection import FileView, HDUView, inspect_file
 from jobs.manifest import (
     InputFile,
     Manifest,
+    Product,
     as_error,
     check_names,
     load_manifest,
+    resolve,
     resolve_all,
 )
 from jobs.manifest.writing import Draft, Look, draft
 from jobs.mapping import REJECT_CARD
 from jobs.plan import plan
 from jobs.text import count, size
+
+P = TypeVar("P", Manifest, Product)
+T = TypeVar("T")
 
 
 def draft_manifest(paths: Sequence[Path], output: Path | None) -> Draft:
@@ -98,13 +104,13 @@ def check_manifest(path: Path) -> str:
     classes: dict[str, type] = {}
     files: list[InputFile] = []
     told: list[str] = []
-    for index, product in enumerate(manifest.products):
-        alone = manifest.model_copy(update={"products": (product,)})
-        try:
-            classes |= check_names(alone, path)
-            files += [InputFile(index, *file[1:]) for file in resolve_all(alone, path)]
-        except ManifestError as error:
-            told += _all_of(alone, path, error)
+    for product in manifest.products:
+        names, why_not = _try(check_names, _only(product, manifest), path)
+        found, why_none = _try(resolve, product, path)
+        told += [*why_not, *why_none]
+        if names is not None and found is not None:
+            classes |= names
+            files += [InputFile(product.index, file, file.stat().st_size) for file in found]
     if not told:
         resolve_all(manifest, path)  # tells of files that several products name
     mistakes = check(manifest, plan(files), classes)
@@ -117,11 +123,13 @@ def check_manifest(path: Path) -> str:
     return f"{path}: {products}, {count(len(files), 'file')}, {total}: ready to ingest"
 
 
-def _all_of(alone: Manifest, path: Path, error: ManifestError) -> list[str]:
-    """Return the mistakes of one product: of its names, and of its paths as well."""
-    told = str(error).splitlines()
+def _only(product: Product, manifest: Manifest) -> Manifest:
+    return manifest.model_copy(update={"products": (product,)})
+
+
+def _try(work: Callable[[P, Path], T], of: P, path: Path) -> tuple[T | None, list[str]]:
+    """Return what a function returns, or the mistakes that it raises."""
     try:
-        resolve_all(alone, path)
-    except ManifestError as other:
-        told += [line for line in str(other).splitlines() if line not in told]
-    return told
+        return work(of, path), []
+    except ManifestError as error:
+        return None, str(error).splitlines()

@@ -124,6 +124,10 @@ class TableHDU:
     row_bytes : int
     start : int
         Where the first row begins in the (uncompressed) file, in bytes.
+    header_start : int
+        Where its header begins.
+    data_bytes : int
+        Bytes of its data: the rows, and a heap for arrays of varying length.
     """
 
     number: int
@@ -133,6 +137,8 @@ class TableHDU:
     rows: int
     row_bytes: int
     start: int
+    header_start: int = 0
+    data_bytes: int = 0
 
     @cached_property
     def dtype(self) -> np.dtype[np.void]:
@@ -211,7 +217,8 @@ def read_structure(path: Path, stream: BinaryIO, size: int | None) -> FitsFile:
         if number == 0:
             primary = cards
         if kind == "BINTABLE" and not cards.get("ZIMAGE"):
-            tables.append(_table(path, number, cards, reader.position))
+            place = (reader.begin, reader.position)
+            tables.append(_table(path, number, cards, place))
         else:
             others.append((number, kind))
         reader.skip_data(number, cards)
@@ -226,6 +233,7 @@ class _Reader:
         self.stream = stream
         self.size = size
         self.position = 0
+        self.begin = 0
 
     def headers(self) -> Iterator[dict[str, Any]]:
         for number in range(_MAX_HDUS):
@@ -236,12 +244,18 @@ class _Reader:
         raise ProductError(f"{self.path}: more than {_MAX_HDUS} HDUs: not one of Astra's files")
 
     def _header(self, number: int) -> dict[str, Any] | None:
+        self.begin = self.position
         block = self._read(BLOCK)
         wanted = b"XTENSION" if number else b"SIMPLE  ="
         if not block.startswith(wanted):
             if number == 0:
                 raise ProductError(_not_fits(self.path, block))
-            return None  # the standard allows other records after the last HDU
+            if block.strip(b"\0 "):
+                raise ProductError(
+                    f"{self.path}: what follows HDU {number - 1} is no HDU: it begins with "
+                    f"{block[:8]!r} instead of XTENSION: the file is damaged"
+                )
+            return None
         cards: dict[str, Any] = {}
         length = len(block)
         while not _parse_cards(block, cards):
@@ -359,7 +373,9 @@ def _data_bytes(path: Path, number: int, cards: Mapping[str, Any]) -> int:
     return abs(bitpix) // 8 * groups * (extra + math.prod(lengths))
 
 
-def _table(path: Path, number: int, cards: Mapping[str, Any], start: int) -> TableHDU:
+def _table(
+    path: Path, number: int, cards: Mapping[str, Any], place: tuple[int, int]
+) -> TableHDU:
     if cards.get("ZTABLE") is True:
         raise ProductError(
             f"{path} HDU {number}: a tile-compressed table; uncompress it with funpack"
@@ -381,7 +397,11 @@ def _table(path: Path, number: int, cards: Mapping[str, Any], start: int) -> Tab
         )
     name = str(cards.get("EXTNAME", "")).strip()
     rows = _integer(path, number, cards, "NAXIS2", 0)
-    return TableHDU(number, name, cards, tuple(columns), rows, row_bytes, start)
+    header_start, start = place
+    length = _data_bytes(path, number, cards)
+    return TableHDU(
+        number, name, cards, tuple(columns), rows, row_bytes, start, header_start, length
+    )
 
 
 def _column(

@@ -18,6 +18,7 @@ from astra.ledger import Ledger, RunInfo
 from jobs import database as db
 from jobs.check import Classes, check
 from jobs.commit import Committer
+from jobs.filesystems import refuse_shared
 from jobs.manifest import Manifest, as_error, check_names, load_manifest, resolve_all
 from jobs.plan import Shard, Unit, deal, plan
 from jobs.read import Batch, EndOfUnit, Entries, Reader, ahead, identify_file, is_done
@@ -147,6 +148,8 @@ class _Job:
 
     def run(self, units: Sequence[Unit]) -> Report:
         started = time.monotonic()
+        if (path := db.sqlite_path(self.database)) is not None and not self.options.dry_run:
+            refuse_shared(path, os.environ)
         entries = self._entries(units)
         self._check([unit for unit in units if not self._is_done(unit, entries)])
         if not self.options.dry_run:

@@ -133,12 +133,14 @@ class _Mapper:
         self.path = path
         self.names = _field_names(table, product.columns or {})
         self.of_one_object = "SDSS_ID" in file.primary
+        self._without_place: list[FitsColumn] = []
         self.mapping = TableMapping(
             table,
             source=Target(Source, product.sources) if self._has_source() else None,
             spectra=[Target(model, product.spectra) for model in models.spectra],
             result=None if models.result is None else Target(models.result, "update"),
         )
+        self._has_problem = models.problem is not None
         if models.problem:
             self._problem(models.problem)
 
@@ -150,6 +152,7 @@ class _Mapper:
         for index, column in enumerate(self.table.columns):
             if column.name not in (self.product.ignore or ()):
                 self._place(index, column, self.names[index])
+        self._tell_without_place()
         self._share_natural_keys()
         self._add_constants()
         self._check_keys()
@@ -201,7 +204,7 @@ class _Mapper:
             if self._place_virtual(target, name, index):
                 return
         if self.product.new_columns == "error":
-            self._problem(self._unknown(column))
+            self._without_place.append(column)
 
     def _order(self) -> list[Target]:
         each = [self.mapping.source, *self.mapping.spectra, self.mapping.result]
@@ -262,6 +265,22 @@ class _Mapper:
     def _place_version_check(self, index: int) -> bool:
         self.mapping.versions.append(index)
         return True
+
+    def _tell_without_place(self) -> None:
+        """Name the columns that no table knows, or the one cause that they have in common."""
+        left = self._without_place
+        if self._has_problem or (left and not self.mapping.targets):
+            return  # which is told already: the tables are not known
+        if self.mapping.source is None:
+            sources = [column.name for column in left if column.name.lower() in Source._meta.fields]
+            if sources:
+                self._problem(
+                    "no column sdss_id, by which sources are known, so there is no place for "
+                    f"{_some(sources)}; name its column under `columns`, or put these under `ignore`"
+                )
+                left = [column for column in left if column.name not in sources]
+        for column in left:
+            self._problem(self._unknown(column))
 
     def _unknown(self, column: FitsColumn) -> str:
         tables = [target.model.__name__ for target in self.mapping.targets]

@@ -19,7 +19,7 @@ from astra.block import concatenate
 from astra.chunk import Chunk, Part
 from astra.errors import ProductError
 from astra.ledger import Claim, Identity
-from jobs import fits, scratch
+from jobs import checksum, fits, scratch
 from jobs.check import Classes, mappings
 from jobs.manifest import Manifest, Product
 from jobs.mapping import TableMapping
@@ -187,6 +187,8 @@ class Reader:
         table = mapping.table
         descriptor = os.open(copy, os.O_RDONLY)
         try:
+            if self.manifest.products[unit.product].verify:
+                checksum.verify(descriptor, unit.path, table)
             first = rows_done(self.entries.get(str(unit.path), ()), identity)
             for start in range(first, table.rows, self.batch_rows):
                 count = min(self.batch_rows, table.rows - start)

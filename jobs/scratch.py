@@ -50,7 +50,10 @@ def inspect(path: Path) -> FitsFile:
         with _opened(path) as stream:
             return read_structure(path, stream, os.fstat(stream.fileno()).st_size)
     with _decompressed(path) as stream:
-        return read_structure(path, stream, None)
+        structure = read_structure(path, stream, None)
+        while stream.read(_PIECE):  # at its end stands the checksum of all of it
+            pass
+        return structure
 
 
 @contextmanager
@@ -75,17 +78,44 @@ def unpacked(path: Path) -> Iterator[tuple[Path, FitsFile]]:
 
 @contextmanager
 def _copy(path: Path, folder: Path) -> Iterator[Path]:
-    descriptor, name = tempfile.mkstemp(prefix=_PREFIX, suffix=".fits", dir=_existing(folder))
-    copy = Path(name)
+    _check_room(path, _existing(folder))
+    descriptor, copy = _new_copy(folder)
     try:
-        # The lock says that the copy is in use; it goes when the process does, however it ends.
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
         with os.fdopen(os.dup(descriptor), "wb") as out, _decompressed(path) as stream:
             _transfer(stream, out, path, folder)
         yield copy
     finally:
         copy.unlink(missing_ok=True)
         os.close(descriptor)
+
+
+def _new_copy(folder: Path) -> tuple[int, Path]:
+    """Make an empty file, and hold a lock on it that says that it is in use.
+
+    The lock goes when the process does, however it ends.
+    """
+    while True:
+        descriptor, name = tempfile.mkstemp(prefix=_PREFIX, suffix=".fits", dir=folder)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # Before the lock, another job could have taken the file for a leftover.
+        if os.fstat(descriptor).st_nlink:
+            return descriptor, Path(name)
+        os.close(descriptor)
+
+
+def _check_room(path: Path, folder: Path) -> None:
+    """Make sure that an unpacked copy fits, as far as the end of a gzip file tells its length."""
+    with _opened(path) as stream:
+        packed = stream.seek(0, os.SEEK_END)
+        stream.seek(max(packed - 4, 0))
+        # The last of its parts' length, modulo 2**32 (RFC 1952, 2.3.1): no less than that.
+        length = max(packed, int.from_bytes(stream.read(4), "little"))
+    free = shutil.disk_usage(folder).free
+    if length > free:
+        raise ProductError(
+            f"{path}: unpacked, it takes {length:,} bytes or more, and {folder} has {free:,} free; "
+            "set SLURM_TMPDIR or TMPDIR to a folder with more room, or unpack the product yourself"
+        )
 
 
 def _existing(folder: Path) -> Path:
@@ -99,18 +129,18 @@ def _existing(folder: Path) -> Path:
 
 def _transfer(stream: BinaryIO, out: BinaryIO, path: Path, folder: Path) -> None:
     done = 0
-    try:
-        while piece := stream.read(_PIECE):
+    while piece := stream.read(_PIECE):
+        try:
             out.write(piece)
-            done += len(piece)
-        out.flush()
-    except OSError as error:
-        free = shutil.disk_usage(folder).free
-        raise ProductError(
-            f"{path}: cannot be unpacked to {folder}: {error.strerror or error} after "
-            f"{done:,} bytes ({free:,} free); set SLURM_TMPDIR or TMPDIR to a folder with more "
-            "room, or unpack the product yourself"
-        ) from error
+            out.flush()
+        except OSError as error:
+            free = shutil.disk_usage(folder).free
+            raise ProductError(
+                f"{path}: cannot be unpacked to {folder}: {error.strerror or error} after "
+                f"{done:,} bytes ({free:,} free); set SLURM_TMPDIR or TMPDIR to a folder with "
+                "more room, or unpack the product yourself"
+            ) from error
+        done += len(piece)
 
 
 @contextmanager

@@ -251,7 +251,7 @@ def _step(before: Column, after: Column) -> tuple[int, int] | None:
     if before.values.dtype != after.values.dtype or (before.null is None) != (after.null is None):
         return None
     values = _distance(before.values, after.values)
-    nulls = 0
+    nulls: int | None = 0
     if before.null is not None and after.null is not None:
         nulls = _distance(before.null, after.null)
     return None if values is None or nulls is None else (values, nulls)
@@ -282,13 +282,11 @@ def _numbers(run: Sequence[Column]) -> _Numbers:
 
 
 def _matrix(first: NDArray[Any], columns: int, step: int) -> NDArray[Any]:
-    return as_strided(
-        first, (len(first), columns), (first.strides[0], step), writeable=False
-    )
+    return as_strided(first, (len(first), columns), (first.strides[0], step), writeable=False)
 
 
 def _strings(column: Column) -> _Strings:
-    values = column.values
+    values: NDArray[Any] = column.values
     matrix = values[:, None].view(np.uint8) if values.ndim == 1 else values
     return _Strings(matrix, column.null, is_text=values.dtype.kind == "S")
 

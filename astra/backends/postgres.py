@@ -122,22 +122,27 @@ class PostgresBackend:
     ) -> tuple[int, int]:
         """Copy rows into a temporary table, and merge that."""
         self._stage(model, block)
-        updated = 0
+        updated = inserted = 0
         if update:
             updated = self.database.execute_sql(_update_sql(model, conflict, update)).rowcount
-        inserted = 0
         if updated < block.rows:
-            sql = _insert_sql(model, list(block.columns), conflict, update)
-            # A row version that no transaction has deleted or updated before has no xmax: it is
-            # new.  Others were added by somebody else a moment ago.
-            cursor = self.database.execute_sql(
-                f"WITH merged AS ({sql} RETURNING (xmax = 0) AS is_new) "
-                "SELECT count(*) FILTER (WHERE is_new), count(*) FROM merged"
-            )
-            inserted, merged = cursor.fetchone()
-            updated += merged - inserted
+            inserted, merged = self._merge(_insert_sql(model, block, conflict, update))
+            if update and updated + merged < block.rows:
+                # Between the two, another transaction has added rows.
+                inserted += self._merge(_upsert_sql(model, block, conflict, update))[0]
+            updated = block.rows - inserted if update else 0
         self.database.execute_sql(f"DROP TABLE {_STAGE}")
         return inserted, updated
+
+    def _merge(self, sql: str) -> tuple[int, int]:
+        """Run an upsert, and return how many rows are new, and how many it wrote."""
+        # A row version that no transaction has deleted or updated before has no xmax: it is new.
+        cursor = self.database.execute_sql(
+            f"WITH merged AS ({sql} RETURNING (xmax = 0) AS is_new) "
+            "SELECT count(*) FILTER (WHERE is_new), count(*) FROM merged"
+        )
+        inserted, merged = cursor.fetchone()
+        return inserted, merged
 
     def upsert_returning(
         self,
@@ -153,9 +158,10 @@ class PostgresBackend:
         of_table = ", ".join(f"t.{name}" for name in names)
         sql = f"{_update_sql(model, conflict, update)} RETURNING {of_table}"
         rows: list[tuple[Any, ...]] = self.database.execute_sql(sql).fetchall()
-        if len(rows) < block.rows:
-            sql = _insert_sql(model, list(block.columns), conflict, update)
-            rows += self.database.execute_sql(f"{sql} RETURNING {', '.join(names)}").fetchall()
+        for make_sql in (_insert_sql, _upsert_sql):  # the second one as in `upsert`
+            if len(rows) < block.rows:
+                sql = make_sql(model, block, conflict, update)
+                rows += self.database.execute_sql(f"{sql} RETURNING {', '.join(names)}").fetchall()
         self.database.execute_sql(f"DROP TABLE {_STAGE}")
         return rows
 
@@ -189,7 +195,9 @@ class PostgresBackend:
             f"t.{quote(field.column_name)} = k.{alias}"
             for field, alias in zip(fields, aliases, strict=True)
         )
-        wanted = "".join(f", coalesce(t.{name}, -1)::bigint" for name in column_names(model, columns))
+        wanted = "".join(
+            f", coalesce(t.{name}, -1)::bigint" for name in column_names(model, columns)
+        )
         sql = (
             f"SELECT k.n{wanted} FROM unnest({arrays}) WITH ORDINALITY "
             f"AS k ({', '.join(aliases)}, n) JOIN {table_name(model)} t ON {match}"
@@ -273,7 +281,9 @@ class PostgresBackend:
             found += _column_problems(model, stored, self.database)
             found += self._right_problems(model)
         if missing:
-            names = ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" if missing[4:] else "")
+            names = ", ".join(missing[:4]) + (
+                f" and {len(missing) - 4} more" if missing[4:] else ""
+            )
             found.insert(0, f"tables are missing ({names}): run `astra migrate`")
         return found
 
@@ -299,7 +309,9 @@ class PostgresBackend:
         rights = ("SELECT", "INSERT", "UPDATE", "SELECT on its sequence", "UPDATE on its sequence")
         lacking = [right for right, has in zip(rights, row, strict=True) if has is False]
         name = model._meta.table_name
-        return [f"the role may not {', '.join(lacking)} on table {name}: GRANT it"] if lacking else []
+        return (
+            [f"the role may not {', '.join(lacking)} on table {name}: GRANT it"] if lacking else []
+        )
 
     def is_transient(self, error: BaseException) -> bool:
         """Judge by SQLSTATE, and by libpq's words where there is none."""
@@ -359,25 +371,30 @@ def _update_sql(model: type[Model], conflict: Sequence[str], update: Sequence[st
     """
     values = ", ".join(f"{name} = s.{name}" for name in column_names(model, update))
     return (
-        f"UPDATE {table_name(model)} t SET {values} FROM {_STAGE} s "
-        f"WHERE {_match(model, conflict)}"
+        f"UPDATE {table_name(model)} t SET {values} FROM {_STAGE} s WHERE {_match(model, conflict)}"
     )
 
 
 def _insert_sql(
-    model: type[Model], fields: Sequence[str], conflict: Sequence[str], update: Sequence[str]
+    model: type[Model], block: Block, conflict: Sequence[str], update: Sequence[str]
 ) -> str:
-    """Return the statement that inserts the rows that are not there.
+    """Return the statement that inserts the rows that are not there."""
+    there = f"SELECT FROM {table_name(model)} t WHERE {_match(model, conflict)}"
+    where = f" WHERE NOT EXISTS ({there})" if update else ""
+    return _upsert_sql(model, block, conflict, update, where)
 
-    Those that another transaction adds meanwhile are overwritten, or left if there is nothing to
-    update.
-    """
-    columns = ", ".join(column_names(model, fields))
-    rows = f"SELECT {columns} FROM {_STAGE} s"
-    if update:
-        there = f"SELECT FROM {table_name(model)} t WHERE {_match(model, conflict)}"
-        rows += f" WHERE NOT EXISTS ({there})"
-    return upsert_sql(model, fields, rows, conflict, update)
+
+def _upsert_sql(
+    model: type[Model],
+    block: Block,
+    conflict: Sequence[str],
+    update: Sequence[str],
+    where: str = "",
+) -> str:
+    """Return the statement that inserts rows, or updates those that are there."""
+    columns = ", ".join(column_names(model, block.columns))
+    rows = f"SELECT {columns} FROM {_STAGE} s{where}"
+    return upsert_sql(model, list(block.columns), rows, conflict, update)
 
 
 def _match(model: type[Model], conflict: Sequence[str]) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,8 @@ def write_initial(models: Sequence[type[Any]], directory: Path = DIRECTORY) -> l
             f"0001_initial stays as it is, since there is {later[0]}; draft the next step instead: "
             "python -m astra.migrations draft NAME"
         )
-    changes = {kind: _creations(models, db) for kind, db in _kinds().items()}
+    with _no_schema(models):
+        changes = {kind: _creations(models, db) for kind, db in _kinds().items()}
     return _write(
         directory / "0001_initial.py", "All tables, as the first release has them.", changes
     )
@@ -58,7 +60,6 @@ def write_next(name: str, models: Sequence[type[Any]], directory: Path = DIRECTO
     name : str
         What the step does, in lower case with underscores: ``add_metallicity``.
     models : sequence of type of BaseModel
-        Bound to no schema.
     directory : Path
 
     Returns
@@ -73,8 +74,9 @@ def write_next(name: str, models: Sequence[type[Any]], directory: Path = DIRECTO
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise SchemaError(f"{name}: a step's name has lower-case letters, digits and underscores")
-    stored = _stored(models, directory)
-    changes = {kind: _changes(models, stored, db) for kind, db in _kinds().items()}
+    with _no_schema(models):
+        stored = _stored(models, directory)
+        changes = {kind: _changes(models, stored, db) for kind, db in _kinds().items()}
     if not any(changes.values()):
         raise SchemaError("the steps make what the models say: there is nothing to draft")
     steps = _steps(directory)
@@ -86,6 +88,23 @@ def write_next(name: str, models: Sequence[type[Any]], directory: Path = DIRECTO
 def _kinds() -> dict[str, Database]:
     """Return a database of each kind, not connected: it knows the types of columns."""
     return {"postgres": ResilientPostgresqlDatabase("draft"), "sqlite": open_sqlite(":memory:")}
+
+
+@contextmanager
+def _no_schema(models: Sequence[type[Any]]) -> Iterator[None]:
+    """Let the models' tables be named without the configured schema."""
+    before = [(model, model._meta.schema) for model in models]
+    try:
+        _set_schemas((model, None) for model in models)
+        yield
+    finally:
+        _set_schemas(before)
+
+
+def _set_schemas(pairs: Iterable[tuple[type[Any], str | None]]) -> None:
+    for model, schema in pairs:
+        model._meta.schema = schema
+        del model._meta.table  # peewee keeps a Table that has the old schema in its path
 
 
 def _steps(directory: Path) -> list[Path]:

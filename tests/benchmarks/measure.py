@@ -53,9 +53,7 @@ class Result:
         return "ok" if holds else "MISSED"
 
 
-def alternate(
-    sides: Mapping[str, Callable[[], Seconds]], repeats: int
-) -> dict[str, list[Seconds]]:
+def alternate(sides: Mapping[str, Callable[[], Seconds]], repeats: int) -> dict[str, list[Seconds]]:
     """Measure all sides in turn, several times, so that a busy machine is busy for each.
 
     Each side's function sets the stage by itself and returns the seconds that count.

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from tests.cluster.machine import DATA, HOME, Machine
+from tests.cluster.machine import DATA, Machine
 from tests.fixtures.processes import REPOSITORY, clean_environment, run_python
 from tests.fixtures.server import PostgresServer
 
@@ -47,11 +47,14 @@ class Tables:
 
     def fetch(self, sql: str) -> list[tuple[Any, ...]]:
         """Run SQL as the superuser in this schema and commit."""
-        with closing(psycopg2.connect(self.server.dsn(DATABASE))) as connection:
-            with connection, connection.cursor() as cursor:
-                cursor.execute(f'SET search_path TO "{self.schema}"')
-                cursor.execute(sql)
-                return cursor.fetchall() if cursor.description else []
+        search = f"-c search_path={self.schema}"
+        with (
+            closing(psycopg2.connect(self.server.dsn(DATABASE, options=search))) as connection,
+            connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(sql)
+            return cursor.fetchall() if cursor.description else []
 
     def names(self) -> list[str]:
         """Return the names of the tables that hold what was ingested."""
@@ -113,9 +116,7 @@ def machine() -> Machine:
     """The machine, with all in its places that a user has brought to a cluster."""
     machine = Machine()
     shutil.copytree(REPOSITORY / "slurm", machine.home / "slurm")
-    if not (machine.data / "astra.sif").exists():
-        machine.run("apptainer", "build", f"{DATA}/astra.sif", f"{DATA}/astra.tar", cwd=DATA)
-    (machine.home / "astra.sif").symlink_to(DATA / "astra.sif")
+    (machine.home / "astra.sif").symlink_to(machine.image())
     machine.write("manifest.yml", MANIFEST)
     return machine
 
@@ -178,7 +179,6 @@ def config(server: PostgresServer, schema: str) -> str:
 
 @pytest.fixture(scope="module")
 def plain(
-    machine: Machine,
     products: dict[str, Path],
     server: PostgresServer,
     tmp_path_factory: pytest.TempPathFactory,
@@ -265,15 +265,14 @@ def test_killed_and_requeued(
 
 def test_time_limit(machine: Machine, tables: Tables, plain: dict[str, Any]) -> None:
     tables.slow_down(3)
-    job = submit(
-        machine, "--array=0", "--time=1", "--signal=B:USR1@40", after=("--batch-size=100",)
-    )
+    options = ("--array=0", "--time=1", "--signal=B:USR1@40")
+    job = submit(machine, *options, after=("--batch-size=100",))
     task = f"{job}_0"
     log = machine.home / f"astra-{task}.log"
     machine.until(
         lambda: log.exists() and "is requeued" in log.read_text(), 100, lambda: machine.logs(job)
     )
-    assert 0 < tables.rows()
+    assert tables.rows() > 0
     assert tables.content() != plain
     tables.speed_up()
     assert states(machine, job) == {"COMPLETED"}, machine.logs(job)

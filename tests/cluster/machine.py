@@ -1,4 +1,4 @@
-"""The machine that tests/cluster/run has started: an ordinary user's commands, and Slurm's answers."""
+"""The machine that tests/cluster/run has started: a user's commands, and Slurm's answers."""
 
 from __future__ import annotations
 
@@ -55,6 +55,13 @@ class Machine:
         if check:
             assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}"
         return done
+
+    def image(self) -> Path:
+        """Return the image that the user has built from the archive, a name inside."""
+        if not (self.data / "astra.sif").exists():
+            source = f"oci-archive:{DATA}/astra.tar"
+            self.run("apptainer", "build", "astra.sif", source, cwd=DATA)
+        return DATA / "astra.sif"
 
     def write(self, path: str, text: str, mode: int = 0o644) -> Path:
         """Write a file of the user's, below the home folder."""

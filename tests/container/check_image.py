@@ -32,8 +32,7 @@ def root() -> Iterator[Path]:
 def machine() -> Machine:
     """The machine, with the SIF that the user has built there."""
     machine = Machine()
-    if not (machine.data / "astra.sif").exists():
-        machine.run("apptainer", "build", f"{DATA}/astra.sif", f"{DATA}/astra.tar", cwd=DATA)
+    machine.image()
     return machine
 
 

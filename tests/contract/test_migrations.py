@@ -181,6 +181,7 @@ def run_script(target: Target, script: str) -> None:
     if target.kind == "sqlite":
         connection.executescript(script)
     else:
+        connection.autocommit = True
         connection.cursor().execute(script)
     connection.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -70,9 +71,15 @@ def field_name(column: str) -> str:
     return column.removesuffix("_id") if column.endswith("_pk_id") else column
 
 
+@functools.cache
+def read(path: Path, hdu: int) -> Values:
+    """Read an HDU with astropy, once for both databases."""
+    return {field_name(name): values for name, values in read_with_astropy(path, hdu).items()}
+
+
 def open_table(path: Path, shape: Layout, hdu: HDU, tables: Tables) -> Table:
     """Find the rows of an HDU in all tables, by the keys in the file."""
-    columns = {field_name(k): v for k, v in read_with_astropy(path, hdu.number).items()}
+    columns = read(path, hdu.number)
     named = [find(name) for name in hdu.models if name != "Source"]
     rows: dict[Any, list[int]] = {}
     sdss_id = columns.get("sdss_id")
@@ -167,7 +174,10 @@ def flag_differences(table: Table, shape: Layout) -> Iterator[str]:
             yield f"{shape.product} {shape.release} {model.__name__}.{column.name}: {found}"
 
 
-def write_files(folder: Path, release: str) -> Iterator[tuple[Path, Layout, list[HDU]]]:
+File = tuple[Path, Layout, list[HDU]]
+
+
+def write_files(folder: Path, release: str) -> Iterator[File]:
     """Write all products of a release, with rows in every table; each has stars of its own.
 
     A source comes in with the first of its rows, so the tables of a file of all objects, which
@@ -184,20 +194,24 @@ def write_files(folder: Path, release: str) -> Iterator[tuple[Path, Layout, list
             yield make_product(folder, name, release, 0, **options), shape, list(hdus)
 
 
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[File]]:
+    """All products of each release, for both databases."""
+    return {name: list(write_files(tmp_path_factory.mktemp(name), name)) for name in RELEASES}
+
+
 @pytest.mark.parametrize("release", RELEASES)
 def test_every_column_of_every_product_finds_its_place(
-    job: Job, tmp_path: Path, release: str
+    job: Job, files: dict[str, list[File]], release: str
 ) -> None:
-    files = list(write_files(tmp_path, release))
-
-    report = job.ingest(*({"path": path} for path, _, _ in files))
+    report = job.ingest(*({"path": path} for path, _, _ in files[release]))
 
     assert report["status"] == "done", report
     assert report["totals"]["inserted"] == report["totals"]["read"]
-    assert report["totals"]["read"] == ROWS * sum(len(hdus) for _, _, hdus in files)
+    assert report["totals"]["read"] == ROWS * sum(len(hdus) for _, _, hdus in files[release])
     tables = Tables(job.target)
     found: list[str] = []
-    for path, shape, hdus in files:
+    for path, shape, hdus in files[release]:
         for hdu in hdus:
             table = open_table(path, shape, hdu, tables)
             found += differences(table, shape, tables)
