@@ -281,6 +281,7 @@ def _runner(database: Any, schema: str | None, directory: Path) -> Any:
 
 def _recorder(database: Any) -> Any:
     """Return a database that answers questions, and only notes statements that change it."""
+
     class Recorder(type(database)):  # type: ignore[misc]
         returning_clause = False
 

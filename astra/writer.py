@@ -27,6 +27,7 @@ from astra.chunk import (
     Written,
     arrays,
 )
+from astra.compare import Change, compare
 from astra.keys import last_of_each
 from astra.sources import Sources
 from astra.spectra import Spectra, natural_key
@@ -101,50 +102,62 @@ class ChunkWriter:
 
     def _write(self, chunk: Chunk, *, tell_fates: bool) -> Written:
         now = utcnow()
-        written = Written()
-        rows = np.arange(chunk.rows)
-        fates = np.full(chunk.rows, Fate.DUPLICATE, dtype=np.uint8)
-
-        keep = last_of_each(_key(chunk))
-        written.duplicates = chunk.rows - len(keep)
-        if written.duplicates:
-            chunk, rows = chunk.take(keep), rows[keep]
-
-        def without(problems: list[Reject], *columns: NDArray[Any]) -> list[NDArray[Any]]:
-            nonlocal chunk, rows
-            if not problems:
-                return list(columns)
-            reasons = dict(reversed(problems))  # the first reason of a row counts
-            written.rejected += [(int(rows[row]), why) for row, why in sorted(reasons.items())]
-            fates[rows[list(reasons)]] = Fate.REJECTED
-            kept = np.setdiff1d(np.arange(chunk.rows), list(reasons))
-            chunk, rows = chunk.take(kept), rows[kept]
-            return [column[kept] for column in columns]
-
-        source_pk, problems = self.sources.find(chunk)
-        (source_pk,) = without(problems, source_pk)
-        spectra, problems = self.spectra.find(chunk, source_pk)
-        source_pk, *spectra = without(problems, source_pk, *spectra)
-        is_new: Mask | None = (spectra[-1] if spectra else source_pk) < 0
-        if chunk.rows:
-            try:
-                source_pk = self.sources.write(chunk, source_pk, now, written)
-                spectrum_pk = self.spectra.write(chunk, spectra, source_pk, now, written)
-                if chunk.result is not None:
-                    results = self._result_block(chunk.result, source_pk, spectrum_pk, now)
-                    is_new = self._find_new(results) if tell_fates else None
-                    self._write_results(chunk.result, results, now, written)
-            except RowsRefused as refused:
-                raise refused.at(rows) from None
-        old = Fate.UPDATED if chunk.principal.policy == UPDATE else Fate.UNCHANGED
-        if is_new is not None:
-            fates[rows] = np.where(is_new, Fate.INSERTED, old)
-            written.fates = fates
-            written.inserted = int(np.count_nonzero(is_new))
-            number = len(rows) - written.inserted
-            written.updated = number if old == Fate.UPDATED else 0
-            written.unchanged = number - written.updated
+        survey = self._survey(chunk)
+        chunk, added = survey.chunk, Written()
+        if not chunk.rows:
+            return survey.written()
+        try:
+            source_pk = self.sources.write(chunk, survey.source_pk, now, added)
+            spectrum_pk = self.spectra.write(chunk, survey.spectra, source_pk, now, added)
+            if chunk.result is not None:
+                results = self._result_block(chunk.result, source_pk, spectrum_pk, now)
+                survey.is_new = self._find_new(results) if tell_fates else None
+                self._write_results(chunk.result, results, added)
+        except RowsRefused as refused:
+            raise refused.at(survey.rows) from None
+        written = survey.written()
+        written.added = added.added
+        if survey.is_new is None:
+            written.inserted, written.updated = added.inserted, added.updated
         return written
+
+    def _survey(self, chunk: Chunk) -> _Survey:
+        """Find out which rows can be written, and what is there of them."""
+        survey = _Survey(chunk)
+        keep = last_of_each(_key(chunk))
+        if len(keep) < chunk.rows:
+            survey.keep(keep, Fate.DUPLICATE)
+        survey.source_pk, problems = self.sources.find(survey.chunk)
+        survey.reject(problems)
+        survey.spectra, problems = self.spectra.find(survey.chunk, survey.source_pk)
+        survey.reject(problems)
+        survey.is_new = (survey.spectra[-1] if survey.spectra else survey.source_pk) < 0
+        return survey
+
+    def preview(self, chunk: Chunk, changes: dict[str, Change]) -> Written:
+        """Find out what `write` would do, without writing or locking anything.
+
+        Parameters
+        ----------
+        chunk : Chunk
+        changes : dict of str to Change
+            How the result's columns would change, by field; is added to.
+        """
+        survey = self._survey(chunk)
+        if survey.chunk.result is not None and survey.chunk.rows:
+            part, spectrum_pk = survey.chunk.result, survey.spectrum_pk
+            block = part.block.with_columns(
+                source_pk=Column(survey.source_pk, survey.source_pk < 0),
+                spectrum_pk=Column(spectrum_pk),
+            )
+            survey.is_new = self._find_new((part.model, block))
+            source = survey.chunk.source
+            names = spectrum_pk if source is None else source.block.integers("sdss_id")
+            old = ~survey.is_new
+            # The key of a source that is not there yet is not known, and no change.
+            told = [n for n in block.columns if n != "source_pk"]
+            compare(part.model, block.select(told).take(old), names[old], changes)
+        return survey.written()
 
     def _find_new(self, results: tuple[type[Model], Block]) -> Mask:
         """Tell which results are not there yet."""
@@ -169,7 +182,6 @@ class ChunkWriter:
         self,
         part: Part,
         results: tuple[type[Model], Block],
-        now: datetime.datetime,
         written: Written,
     ) -> None:
         model, block = results
@@ -194,6 +206,72 @@ class ChunkWriter:
         inserted, updated = self.tables.upsert(model, block, RESULT_KEY, update)
         self._expect_new[table] = updated == 0
         return inserted, updated
+
+
+class _Survey:
+    """What is known of a chunk before it is written.
+
+    Attributes
+    ----------
+    chunk : Chunk
+        The rows that can be written.
+    rows : ndarray of int64
+        Which of the rows given they are.
+    source_pk : ndarray of int64
+        Each row's source key, -1 where there is none yet.
+    spectra : list of ndarray of int64
+        Each row's spectrum_pk as it is stored, for each spectrum table, -1 where it is not.
+    is_new : ndarray of bool or None
+        Whether the row of the principal table is new; None if that is not known.
+    """
+
+    def __init__(self, chunk: Chunk) -> None:
+        self.chunk = chunk
+        self.rows: Index = np.arange(chunk.rows)
+        self.source_pk: Index = np.zeros(0, dtype=np.int64)
+        self.spectra: list[Index] = []
+        self.is_new: Mask | None = None
+        self._fates = np.zeros(chunk.rows, dtype=np.uint8)
+        self._rejected: list[Reject] = []
+
+    def keep(self, index: Index, fate: Fate) -> None:
+        """Go on with some of the rows; the others' fate is known."""
+        gone = np.setdiff1d(np.arange(self.chunk.rows), index)
+        self._fates[self.rows[gone]] = fate
+        self.chunk, self.rows = self.chunk.take(index), self.rows[index]
+        if len(self.source_pk):
+            self.source_pk = self.source_pk[index]
+        self.spectra = [each[index] for each in self.spectra]
+
+    def reject(self, problems: Sequence[Reject]) -> None:
+        """Go on without rows that cannot be written; the first reason of a row counts."""
+        reasons = dict(reversed(problems))
+        if reasons:
+            self._rejected += [(int(self.rows[row]), why) for row, why in sorted(reasons.items())]
+            self.keep(np.setdiff1d(np.arange(self.chunk.rows), list(reasons)), Fate.REJECTED)
+
+    @property
+    def spectrum_pk(self) -> Index:
+        """The key that each row's result is tied to, -1 where its spectrum has none yet."""
+        if not self.chunk.spectra and self.chunk.result is not None:
+            return self.chunk.result.block.integers("spectrum_pk")
+        last = self.chunk.spectra[-1].block
+        return last.integers("spectrum_pk") if "spectrum_pk" in last.columns else self.spectra[-1]
+
+    def written(self) -> Written:
+        """Return what becomes of the rows; of those that remain, only if `is_new` is known."""
+        written = Written(rejected=self._rejected)
+        fates = self._fates
+        if self.is_new is not None:
+            old = Fate.UPDATED if self.chunk.principal.policy == UPDATE else Fate.UNCHANGED
+            fates[self.rows] = np.where(self.is_new, Fate.INSERTED, old)
+            number = np.bincount(fates, minlength=len(Fate))
+            written.fates = fates
+            written.inserted = int(number[Fate.INSERTED])
+            written.updated = int(number[Fate.UPDATED])
+            written.unchanged = int(number[Fate.UNCHANGED])
+        written.duplicates = int(np.count_nonzero(fates == Fate.DUPLICATE))
+        return written
 
 
 def _key(chunk: Chunk) -> list[NDArray[Any]]:

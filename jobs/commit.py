@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from astra.chunk import Fate, Overtaken, Written
+from astra.compare import Change
 from astra.errors import ProductError
 from astra.ledger import Ledger, Reset
 from astra.transaction import run
@@ -46,6 +47,9 @@ class Committer:
         self.manifest = manifest
         self.report = report
         self.writer = ChunkWriter(database)
+        #: Whether the tables are there to be compared with, in a dry run.
+        self.is_readable = False
+        self.changes: dict[int, dict[str, Change]] = {}
         self._rejects: dict[int, RejectFile] = {}
 
     def commit(self, batch: Batch) -> tuple[Counts, Written]:
@@ -101,9 +105,13 @@ class Committer:
             total.add(count)
         return total, written
 
-    def check_only(self, batch: Batch) -> tuple[Counts, Written]:
-        """Count what a dry run can tell: which rows fit."""
-        written = Written(fates=np.full(batch.chunk.rows, Fate.UNCHANGED, dtype=np.uint8))
+    def preview(self, batch: Batch) -> tuple[Counts, Written]:
+        """Find out what `commit` would do, without writing to the database."""
+        if self.is_readable:
+            changes = self.changes.setdefault(batch.product, {})
+            written = self.writer.preview(batch.chunk, changes)
+        else:
+            written = Written(fates=np.full(batch.chunk.rows, Fate.INSERTED, dtype=np.uint8))
         total = Counts()
         for count in _count(batch, written):
             total.add(count)

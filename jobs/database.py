@@ -10,7 +10,7 @@ from typing import Any
 from peewee import Database, ImproperlyConfigured, PeeweeException, SqliteDatabase
 
 from astra import schema as versions
-from astra.backends import backend_for
+from astra.backends import backend_for, pgschema
 from astra.errors import AstraError, ConfigError, DatabaseUnavailable, SchemaError
 from astra.transaction import run
 
@@ -61,6 +61,17 @@ def prepare(database: Database, schema: str | None, models: Sequence[type[Any]])
         raise SchemaError(f"{where} is not ready to be written to:\n{lines}")
 
 
+def is_readable(database: Database, schema: str | None) -> bool:
+    """Tell whether the tables are there to be read: a dry run does not need them."""
+    from astra.models import models
+
+    path = sqlite_path(database)
+    if isinstance(database, SqliteDatabase) and (path is None or not path.exists()):
+        return False
+    with explained(database, schema):
+        return all(model.table_exists() for model in models)
+
+
 def refuse_memory(database: Database) -> None:
     """Raise ConfigError if the database is gone with the process."""
     if getattr(database, "database", None) == ":memory:":
@@ -97,6 +108,11 @@ def explain(database: Database, schema: str | None, error: Exception) -> AstraEr
         return SchemaError(
             f"{where} cannot be written: {text}; the file and its folder must be writable, and "
             "the file a SQLite database"
+        )
+    if pgschema.is_denied(error):
+        return SchemaError(
+            f"{where}: {text}; the schema's owner gives the rights that a job needs with "
+            "`astra migrate --grant ROLE`"
         )
     return ConfigError(
         f"{where} refuses the job: {text}; see `database` in ~/.config/sdss/astra/astra.yml"

@@ -158,6 +158,8 @@ class _Job:
             own = [model for model in self.classes.values() if model not in models]
             db.prepare(self.database, self.schema, [*models, *own])
             self.ledger.begin()
+        else:
+            self.committer.is_readable = db.is_readable(self.database, self.schema)
         self.progress.begin(len(units), sum(unit.size for unit in units))
         try:
             self._work(units, entries)
@@ -207,7 +209,7 @@ class _Job:
     def _commit(self, batch: Batch, reader: Reader) -> None:
         started = time.monotonic()
         product = self.report.products[batch.product]
-        commit = self.committer.check_only if self.options.dry_run else self.committer.commit
+        commit = self.committer.preview if self.options.dry_run else self.committer.commit
         try:
             counts, written = commit(batch)
         except ProductError as error:
@@ -219,6 +221,10 @@ class _Job:
             rejects = self.committer.rejects(batch.product)
             product.rejects = str(rejects.path)
             product.reasons = dict(rejects.reasons)
+        product.changes = {
+            name: vars(change)
+            for name, change in self.committer.changes.get(batch.product, {}).items()
+        }
         path = batch.origins[-1].unit.path
         self.progress.chunk(path, counts.read, written, time.monotonic() - started)
         limit = self.manifest.products[batch.product].max_rejects

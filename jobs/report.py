@@ -58,6 +58,9 @@ class ProductReport:
         The FITS file with the rows that were set aside.
     reasons : dict of str to int
         How many rows were set aside for which reason.
+    changes : dict of str to dict
+        In a dry run, how columns of results that are there would change: see
+        `astra.compare.Change`.
     error : str or None
         Why the product, or files of it, failed.
     """
@@ -69,6 +72,7 @@ class ProductReport:
     counts: Counts = field(default_factory=Counts)
     rejects: str | None = None
     reasons: dict[str, int] = field(default_factory=dict)
+    changes: dict[str, dict[str, Any]] = field(default_factory=dict)
     error: str | None = None
 
 
@@ -151,18 +155,31 @@ def _product_lines(product: ProductReport, *, dry_run: bool) -> Iterable[str]:
     parts = [f"{counts.read:,} read"]
     if product.skipped:
         parts.insert(0, f"{_count(product.skipped, 'file')} in already")
-    if not dry_run:
-        parts += [f"{counts.inserted:,} inserted", f"{counts.updated:,} updated"]
+    would = " to be" if dry_run else ""
+    parts += [f"{counts.inserted:,}{would} inserted", f"{counts.updated:,}{would} updated"]
     for name in ("unchanged", "duplicates", "rejected"):
         if value := getattr(counts, name):
             parts.append(f"{value:,} {name}")
     yield f"  {product.table or product.path}: {', '.join(parts)}"
     for reason, number in sorted(product.reasons.items(), key=lambda item: -item[1])[:3]:
         yield f"    {number:,} x {reason}"
+    yield from _change_lines(product)
     if product.rejects:
         yield f"    rejected rows: {product.rejects}"
     if product.error:
         yield f"    failed: {product.error}"
+
+
+def _change_lines(product: ProductReport, most: int = 10) -> Iterable[str]:
+    """Tell which columns would change, those that change most first."""
+    changes = sorted(product.changes.items(), key=lambda item: -item[1]["rows"])
+    for name, change in changes[:most]:
+        largest = change["largest"]
+        by = f", by up to {largest:g}" if largest else ""
+        row, old, new = change["examples"][0]
+        yield f"    {name} would change in {change['rows']:,} rows{by} ({row}: {old} -> {new})"
+    if len(changes) > most:
+        yield f"    ... and {len(changes) - most} more columns, which the report names"
 
 
 def _count(number: int, word: str) -> str:

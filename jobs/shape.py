@@ -18,6 +18,7 @@ from astra.storage import Fitted, Storage, fit, storage_of, trim
 from astra.utils import version_integer_to_string, version_string_to_integer
 from jobs.fits import Rows, Values, column_values
 from jobs.mapping import TableMapping, Target, bit_fields
+from jobs.missing import missing_masks, takes_as_is
 
 Mask = NDArray[np.bool_]
 Misfit = tuple[Mask, Callable[[int], str]]
@@ -97,6 +98,7 @@ class _Shaper:
         self.mapping = mapping
         self.misfits: list[Misfit] = []
         self._values: dict[int, Values] = {}
+        self._missing = missing_masks(rows, mapping.table)
 
     def values(self, index: int) -> Values:
         """Return a column's values; several tables may take the same column."""
@@ -121,6 +123,8 @@ class _Shaper:
         else:
             storage = storage_of(target.model._meta.fields[name])
         assert storage is not None
+        if index in self._missing and takes_as_is(storage, self.mapping.table.columns[index]):
+            return Column(values.values, self._missing[index])
         if name == "v_astra":
             values, bad = _versions(values, storage)
             if values.null is not None:

@@ -25,7 +25,10 @@ def main() -> None:
 
     batch = {} if arguments.batch_size is None else {"batch_rows": arguments.batch_size}
     options = Options(
-        shard=parse_shard(arguments.shard), report=Path("report.json").absolute(), **batch
+        shard=parse_shard(arguments.shard),
+        report=Path("report.json").absolute(),
+        force=True,
+        **batch,
     )
     start = time.perf_counter()
     if arguments.profile:

@@ -13,11 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 
 from tests.fixtures.databases import Target
 from tests.fixtures.jobs import (
-    AWAY,
     SOME_FAILED,
     WRONG_INPUT,
     WRONG_USE,
@@ -255,7 +253,7 @@ FILES: list[Callable[[Path], Case]] = [
 
 @pytest.mark.parametrize("case", FILES, ids=lambda case: case.__name__)
 def test_a_bad_file_is_told_before_a_row_is_written(
-    job: Job, tmp_path: Path, case: Callable[[Path], Case], monkeypatch: pytest.MonkeyPatch
+    bare_job: Job, tmp_path: Path, case: Callable[[Path], Case], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from astra.errors import AstraError
 
@@ -264,7 +262,7 @@ def test_a_bad_file_is_told_before_a_row_is_written(
     entry, said = case(tmp_path)
 
     with pytest.raises(AstraError) as raised:
-        job.ingest({"path": good}, entry)
+        bare_job.ingest({"path": good}, entry)
 
     message = str(raised.value)
     assert raised.value.exit_status == WRONG_INPUT
@@ -273,7 +271,7 @@ def test_a_bad_file_is_told_before_a_row_is_written(
         assert text in message, f"{text!r} is not in:\n{message}"
     assert "Traceback" not in message
     assert len(message) < 4000
-    assert is_empty(job.target)
+    assert is_empty(bare_job.target)
     assert not list(tmp_path.glob("*.report.json*"))
 
 
@@ -368,21 +366,6 @@ def manifest(tmp_path: Path) -> Path:
     return write_manifest(tmp_path, {"path": make_product(tmp_path, SLAM, "DR20", 3)})
 
 
-def with_config(target: Target, **changes: Any) -> dict[str, str]:
-    """Return the environment of another config."""
-    path = target.folder / "other.yml"
-    entry = target.config["database"] | changes
-    kept = {key: value for key, value in entry.items() if value is not None}
-    path.write_text(yaml.safe_dump({"database": kept}))
-    return {"ASTRA_CONFIG_PATH": str(path)}
-
-
-@pytest.fixture
-def server(target: Target) -> Target:
-    """The place, of the tests that are about a server."""
-    return target
-
-
 @pytest.mark.parametrize("path", ["no/such/folder/astra.db", "/proc/astra.db", "."])
 def test_a_sqlite_path_that_cannot_be_written(tmp_path: Path, manifest: Path, path: str) -> None:
     from tests.fixtures.databases import SqliteTarget
@@ -450,6 +433,3 @@ def test_one_file_that_fails_later_is_told_and_the_rest_goes_in(
     assert f"failed: {first}" in done.stdout
     assert len(place.fetch("SELECT 1 FROM {schema}boss_net")) == 5
 
-
-def test_a_server_that_is_away_is_not_an_error_of_the_user() -> None:
-    assert AWAY == 75

@@ -137,9 +137,9 @@ def test_a_role_without_rights_is_told_who_gives_them(
 ) -> None:
     role = new_role("jobs")
     place.migrate()
-    ingest_as(place, role, WRONG_INPUT, "no right to use the schema")
+    ingest_as(place, role, WRONG_INPUT, f"schema {place.schema}", "astra migrate --grant")
     place.fetch(f'GRANT USAGE ON SCHEMA "{place.schema}" TO "{role}"')
-    ingest_as(place, role, WRONG_INPUT, "schema_migration", "astra migrate --grant")
+    ingest_as(place, role, WRONG_INPUT, "table", "astra migrate --grant")
 
 
 @pytest.mark.parametrize(
