@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,6 @@ from numpy.typing import NDArray
 from astra.backends.sqlite import rows_of
 from astra.block import Block
 from astra.upsert import GENERATED, kept
-
-if TYPE_CHECKING:
-    from peewee import Model
 
 #: Keys in one query.
 _KEYS = 1000
@@ -55,9 +52,7 @@ def _text(value: Any) -> str:
     return "NULL" if value is None else str(value)
 
 
-def compare(
-    model: type[Model], block: Block, names: NDArray[np.int64], changes: dict[str, Change]
-) -> None:
+def compare(model: Any, block: Block, names: NDArray[np.int64], changes: dict[str, Change]) -> None:
     """Compare results with those that are stored, and add up the differences.
 
     Parameters
@@ -79,7 +74,7 @@ def compare(
     place = {key: row for row, key in enumerate(zip(spectrum_pk, version, strict=True))}
     for start in range(0, block.rows, _KEYS):
         keys = spectrum_pk[start : start + _KEYS]
-        query = (
+        query: Any = (
             model.select(model.spectrum_pk, model.v_astra_major_minor, *fields)
             .where(model.spectrum_pk.in_(keys))
             .tuples()

@@ -70,6 +70,7 @@ def bulk_insert_or_replace_pipeline_results(
         database = model._meta.database
         now = utcnow()
         stored = run(database, lambda: _write(database, model, instances, now))
+        instance: Any
         for instance in instances:
             instance._pk, instance.created = stored[_key(instance)]
             instance.modified = now

@@ -11,15 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 from peewee import fn
 
+from astra import models
 from astra.backends import backend_for
 from astra.chunk import Overtaken
+from astra.errors import AstraError
 from astra.instances import block_of
-from astra.models import IngestedChunk, IngestedTable, IngestRun
 from astra.transaction import run as run_transaction
 from astra.utils import utcnow
 
 if TYPE_CHECKING:
     from peewee import Database
+
+# What a query of peewee returns depends on the query, which types cannot follow.
+IngestedChunk: Any = models.IngestedChunk
+IngestedTable: Any = models.IngestedTable
+IngestRun: Any = models.IngestRun
 
 _KEY = ("path", "hdu", "target")
 _COUNTS = ("inserted", "updated", "unchanged", "duplicates", "rejected")
@@ -313,7 +319,8 @@ class Ledger:
     ) -> tuple[int, int]:
         names = list(rows[0])
         block = block_of([model._meta.fields[name] for name in names], rows)
-        assert block is not None
+        if block is None:
+            raise AstraError(f"paths of {rows[0]['path']} and the like are too long to be kept")
         return backend_for(self.database).upsert(model, block, key, update)
 
     # -- after -------------------------------------------------------------------------------
@@ -380,6 +387,42 @@ def chunk_rates() -> dict[tuple[str, int], int]:
         .tuples()
     )
     return {(run, task): int(rows) for run, task, rows in query}
+
+
+def summarise(run: str) -> dict[str, Any]:
+    """Return what all tasks of a run did: rows by fate and table, failed files, times.
+
+    Times are text, so that the summary can be written as JSON.
+    """
+    tasks = list(IngestRun.select().where(IngestRun.run == run).order_by(IngestRun.shard_index))
+    sums = [fn.SUM(getattr(IngestedChunk, name)).alias(name) for name in _COUNTS]
+    tables = (
+        IngestedChunk.select(IngestedChunk.target, *sums)
+        .where(IngestedChunk.run == run)
+        .group_by(IngestedChunk.target)
+        .order_by(IngestedChunk.target)
+        .dicts()
+    )
+    failed = IngestedTable.select(IngestedTable.path, IngestedTable.error).where(
+        (IngestedTable.run == run) & (IngestedTable.status == "failed")
+    )
+    return {
+        "run": run,
+        "manifest": tasks[0].manifest if tasks else "",
+        "started": str(min(task.started for task in tasks)) if tasks else None,
+        "finished": str(max(task.finished for task in tasks)) if tasks else None,
+        "tasks": {task.shard_index: task.status for task in tasks},
+        "tables": {
+            row.pop("target"): {"read": sum(map(int, row.values())), **_as_integers(row)}
+            for row in tables
+        },
+        "failed_files": dict(failed.tuples()),
+    }
+
+
+def _as_integers(row: Mapping[str, Any]) -> dict[str, int]:
+    # PostgreSQL's sum of 64-bit integers is a NUMERIC.
+    return {name: int(value) for name, value in row.items()}
 
 
 def last_runs(rows: Mapping[tuple[str, int], int], most: int = 20) -> list[dict[str, Any]]:

@@ -94,7 +94,8 @@ class Spectra:
             return self._write_bare(chunk, now)
         spectrum_pk = source_pk
         for part, there in zip(chunk.spectra, stored, strict=True):
-            spectrum_pk = self._write_table(chunk, part, there, source_pk, now, written)
+            spectrum_pk, added = self._write_table(chunk.base, part, there, source_pk, now)
+            written.add(chunk, part, added)
         return spectrum_pk
 
     def _write_bare(self, chunk: Chunk, now: datetime.datetime) -> Index:
@@ -107,14 +108,13 @@ class Spectra:
 
     def _write_table(
         self,
-        chunk: Chunk,
+        base: type[Model],
         part: Part,
         stored: Index,
         source_pk: Index,
         now: datetime.datetime,
-        written: Written,
-    ) -> Index:
-        """Write the rows of one spectrum table, and return their spectrum_pk."""
+    ) -> tuple[Index, int]:
+        """Write one spectrum table, and return each row's spectrum_pk and how many are new."""
         model = part.model
         null = source_pk < 0
         block = complete(model, part.block, now).with_columns(
@@ -125,20 +125,20 @@ class Spectra:
             last, _ = groups([spectrum_pk])
         else:
             last, group = groups(arrays(block, natural_key(part)))
-            spectrum_pk = self._number(chunk.base, stored[last])[group]
+            spectrum_pk = self._number(base, stored[last])[group]
         is_new = stored[last] < 0
         fresh, old = last[is_new], last[~is_new]
         block = block.with_columns(spectrum_pk=Column(spectrum_pk))
         if len(fresh):
-            self._ensure(chunk.base, spectrum_pk[fresh], now)
+            self._ensure(base, spectrum_pk[fresh], now)
             with_rows(self.tables.insert, fresh, model, block.take(fresh), ["spectrum_pk"])
         if len(old) and part.policy == UPDATE:
             names = [n for n in part.block.columns if n not in ("spectrum_pk", "created")]
-            names += [n for n in ("source", "modified") if n in model._meta.fields and n not in names]
+            others = {"source", "modified"} & set(model._meta.fields) - set(names)
+            names += sorted(others)
             rows = block.take(old)
             with_rows(self.tables.upsert, old, model, rows, ["spectrum_pk"], names)
-        written.add(chunk, part, len(fresh))
-        return spectrum_pk
+        return spectrum_pk, len(fresh)
 
     def _number(self, base: type[Model], stored: Index) -> Index:
         """Give spectra that are not there yet keys of their own."""

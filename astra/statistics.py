@@ -6,6 +6,7 @@ PostgreSQL, rows by a hash of their keys on SQLite.  Every result says of how ma
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -240,9 +241,20 @@ def _paired(
 
 def label_of(field: Field) -> str:
     """Return a field's meaning and unit, as an axis has it: ``Effective temperature (K)``."""
-    text = field.help_text or field.name
-    unit = getattr(field, "unit", "")
-    return f"{text} ({unit})" if unit else str(text)
+    text = str(field.help_text or field.name)
+    unit = unit_of(field)
+    return f"{text} ({unit})" if unit else text
+
+
+def unit_of(field: Field) -> str:
+    """Return a field's unit for people: ``cm/s²`` of a logarithm, where astropy has dex(cm/s2)."""
+    unit = str(getattr(field, "unit", "")).replace("Angstrom", "Å")
+    if match := re.fullmatch(r"dex\((.*)\)", unit):
+        unit = match[1]
+    return re.sub(r"(?<=[a-zA-Z])(-?[0-9]+)", lambda power: power[1].translate(_RAISED), unit)
+
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def has_rows(model: type[Model]) -> bool:

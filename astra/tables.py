@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from astra.backends import Backend, backend_for
 from astra.block import Block, Column, constant
 from astra.chunk import Overtaken, RowsRefused, arrays
-from astra.keys import first_of_each, groups
+from astra.keys import first_of_each
 from astra.storage import storage_of
 from astra.upsert import GENERATED, conflict_keys
 from astra.utils import version_integer_to_string
@@ -89,10 +89,10 @@ class Tables:
             if set(key) == set(known_by) or not set(key) <= have:
                 continue
             keys = conflict_keys(block, key)
-            rejected |= dict.fromkeys(_repeated(keys, key), "")
             rejected |= {r: f"{_tell(keys, key, r)} stands twice" for r in _repeated(keys, key)}
             position, stored = self.backend.find(model, keys, known_by)
-            for row in position[_others(conflict_keys(block, known_by), known_by, position, stored)]:
+            own = conflict_keys(block, known_by)
+            for row in position[_others(own, known_by, position, stored)]:
                 rejected[int(row)] = (
                     f"{_tell(keys, key, int(row))} is already in {model.__name__}, of another row"
                 )

@@ -10,10 +10,11 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from peewee import Database
+
 from astra.backends import backend_for
 
 if TYPE_CHECKING:
-    from peewee import Database
     from tenacity import RetryCallState
 
 log = logging.getLogger("astra")
@@ -123,7 +124,7 @@ def _first_line(error: BaseException) -> str:
     return lines[0]
 
 
-class ResilientDatabase:
+class ResilientDatabase(Database):
     """A peewee database whose transactions survive faults that pass.
 
     A mixin before one of peewee's database classes.  Transactions that are to be run again go
@@ -136,7 +137,7 @@ class ResilientDatabase:
 
         See `astra.transaction.run`.
         """
-        return run(self, work, patience=patience)  # type: ignore[arg-type]
+        return run(self, work, patience=patience)
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:
         """Run one statement; outside a transaction, run it again after a transient fault.
@@ -145,7 +146,7 @@ class ResilientDatabase:
         committed, and a second insert would be a second row.
         """
         database: Any = self
-        statement = super().execute_sql  # type: ignore[misc]
+        statement: Any = super().execute_sql
         if database.in_transaction():
             return statement(sql, params)
         backend = backend_for(database)

@@ -1,4 +1,4 @@
-"""FITS checksums: is an HDU what was written? (standard 4.0, section 4.4.2.7 and appendix J)"""
+"""FITS checksums: whether an HDU is what was written (standard 4.0, 4.4.2.7 and appendix J)."""
 
 from __future__ import annotations
 

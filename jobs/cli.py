@@ -207,6 +207,38 @@ for _command in (commands.inspect, commands.manifest, commands.report, commands.
     main.add_command(_command)
 
 
+@main.command()
+@click.argument("product")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="FILE.fits",
+    help="Where it goes; compressed if it ends in .gz.",
+)
+@click.option("--release", metavar="DR20", help="Whose columns; default: the newest that has it.")
+@click.option("--v-astra", metavar="X.Y.Z", help="Results of this X.Y; default: the release's.")
+@click.option("--overwrite", is_flag=True, help="Replace FILE.fits if it is there.")
+def export(
+    product: str, *, output: Path, release: str | None, v_astra: str | None, overwrite: bool
+) -> None:
+    """Write the results of PRODUCT with their spectra and sources as FITS.
+
+    PRODUCT is one of the data model's, of all objects; or a result table, by its name or as
+    package.module:Class.
+
+    \b
+    Example:
+      ASTRA_DATABASE_PATH=astra.db astra export astraAllStarSlam -o slam.fits.gz
+    """
+    from jobs.export import export as run_export
+
+    _set_up_logging()
+    done = run_export(product, output, release=release, v_astra=v_astra, overwrite=overwrite)
+    click.echo(done.summary())
+
+
 def _report_path(report: Path | None, manifest: Path, shard: Shard) -> Path:
     if report is None:
         of = "" if shard.count == 1 else f".{shard.index}-of-{shard.count}"

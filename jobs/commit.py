@@ -75,17 +75,33 @@ class Committer:
             ) from reset
 
     def _retried(self, batch: Batch) -> tuple[Counts, Written]:
-        for attempt in range(1, _TRIES + 1):
+        attempts: list[tuple[Counts, Written]] = []
+
+        def work() -> tuple[Counts, Written]:
+            self.ledger.claim([origin.claim for origin in batch.origins])
+            if attempts and self._is_committed(batch):
+                # The connection was lost after the server had committed, before it could say so.
+                return attempts[-1]
+            attempts.append(self._write(batch))
+            return attempts[-1]
+
+        for _ in range(_TRIES - 1):
             try:
-                return run(self.database, lambda: self._write(batch))
+                return run(self.database, work)
             except Overtaken:
-                if attempt == _TRIES:
-                    raise
-        raise AssertionError
+                continue
+        return run(self.database, work)
+
+    def _is_committed(self, batch: Batch) -> bool:
+        """Tell from the ledger whether this very task has written all of a batch already."""
+        us = (self.ledger.info.run, self.ledger.info.shard_index)
+        return all(
+            claim.skip == claim.count and (claim.entry["run"], claim.entry["task"]) == us
+            for claim in (origin.claim for origin in batch.origins)
+        )
 
     def _write(self, batch: Batch) -> tuple[Counts, Written]:
         started = time.monotonic()
-        self.ledger.claim([origin.claim for origin in batch.origins])
         claims = [origin.claim for origin in batch.origins]
         rest = batch.without_done()
         several = len(rest.origins) > 1

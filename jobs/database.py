@@ -69,7 +69,8 @@ def is_readable(database: Database, schema: str | None) -> bool:
     if isinstance(database, SqliteDatabase) and (path is None or not path.exists()):
         return False
     with explained(database, schema):
-        return all(model.table_exists() for model in models)
+        tables = set(database.get_tables(schema))
+        return all(model._meta.table_name in tables for model in models)
 
 
 def refuse_memory(database: Database) -> None:

@@ -25,6 +25,7 @@ from astra.utils import (
 from jobs import database as db
 from jobs.datamodel import HDU, Column, Layout, layout, products, releases
 from jobs.headers import PRIMARY, Value, header, table_cards
+from jobs.manifest import result_model
 from jobs.manifest.mistakes import did_you_mean
 
 #: Rows that are in memory at a time.
@@ -187,8 +188,6 @@ def _plan(
 
 def _result_model(name: str) -> Any:
     """Return the result table that a name stands for."""
-    from jobs.manifest.names import result_model
-
     if ":" in name:
         return result_model(name)
     model = find(name)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
+WIDTH = 10.6
+"""Inches of a figure that is as wide as the page."""
+
 INK = "#26323b"
 BLUE = "#2f6690"
 ORANGE = "#d98324"
@@ -30,7 +33,7 @@ ORANGE = "#d98324"
 _FEW = 3000
 #: Tasks up to which each has its colour; more are rows of a map.
 _FEW_TASKS = 6
-_STYLE = {
+_STYLE: Any = {  # the names of matplotlib's settings are types of its own
     "font.size": 9,
     "font.family": "DejaVu Sans",
     "axes.titlesize": 10,
@@ -140,7 +143,7 @@ def _time_unit(span: float) -> tuple[float, str]:
 
 def _draw_rates(edges: Array, rates: Array, numbers: Sequence[int], label: str) -> Figure:
     few = len(numbers) <= _FEW_TASKS
-    drawn = figure(8.6, 2.6 if few else 4.2)
+    drawn = figure(WIDTH, 2.5 if few else 4.4)
     axes = drawn.subplots(1 if few else 2, 1, sharex=True, squeeze=False)[:, 0]
     if few:
         colours = _colours(len(numbers))
@@ -201,7 +204,7 @@ def distributions(values: Mapping[str, Array], labels: Mapping[str, str]) -> Fig
     """
     across = min(3, len(values))
     down = -(-len(values) // across)
-    drawn = figure(2.9 * across, 2.0 * down)
+    drawn = figure(WIDTH * across / 3, 2.1 * down)
     axes = drawn.subplots(down, across, squeeze=False).ravel()
     for place, name in zip(axes, values, strict=False):
         known = values[name][np.isfinite(values[name])]
@@ -262,7 +265,7 @@ def kiel(teff: Array, logg: Array, fe_h: Array | None, labels: Sequence[str]) ->
         known &= np.isfinite(fe_h)
     x, y = teff[known], logg[known]
     colour = None if fe_h is None else fe_h[known]
-    drawn = figure(4.3, 3.6)
+    drawn = figure(WIDTH / 2 - 0.2, 3.9)
     axes = drawn.subplots()
     shown = _coloured(axes, x, y, colour)
     axes.set_xlabel(labels[0])
@@ -282,10 +285,10 @@ def _coloured(axes: Any, x: Array, y: Array, colour: Array | None) -> Any:
     if few and colour is None:
         axes.scatter(x, y, s=7, color=BLUE, alpha=0.6, linewidths=0, rasterized=True)
         return None
-    limits = None if colour is None else np.percentile(colour, [2, 98]) if len(colour) else (0, 1)
+    low, high = (0.0, 1.0) if colour is None or not len(colour) else np.percentile(colour, [2, 98])
     if few:
         return axes.scatter(
-            x, y, c=colour, s=8, cmap="viridis", vmin=limits[0], vmax=limits[1], linewidths=0,
+            x, y, c=colour, s=8, cmap="viridis", vmin=low, vmax=high, linewidths=0,
             rasterized=True,
         )  # fmt: skip
     extent = (*_limits(x), *_limits(y))
@@ -293,8 +296,8 @@ def _coloured(axes: Any, x: Array, y: Array, colour: Array | None) -> Any:
     if colour is None:
         return axes.hexbin(x, y, bins="log", cmap="cividis", rasterized=True, **options)
     return axes.hexbin(
-        x, y, C=colour, reduce_C_function=np.median, cmap="viridis", vmin=limits[0],
-        vmax=limits[1], rasterized=True, **options,
+        x, y, C=colour, reduce_C_function=np.median, cmap="viridis", vmin=low,
+        vmax=high, rasterized=True, **options,
     )  # fmt: skip
 
 
@@ -314,7 +317,7 @@ def sky(ra: Array, dec: Array) -> Figure:
     ----------
     ra, dec : ndarray, deg
     """
-    drawn = figure(4.6, 2.9)
+    drawn = figure(WIDTH / 2 - 0.2, 3.4)
     axes = drawn.add_subplot(projection="mollweide")
     # As one sees it from below: right ascension rises to the left, 180 degrees in the middle.
     x = np.radians(180.0 - np.mod(ra, 360.0))
@@ -354,7 +357,7 @@ def differences(
     names : tuple of str
         The newer and the older version.
     """
-    drawn = figure(2.9 * len(values), 2.3)
+    drawn = figure(WIDTH * len(values) / 3, 2.4)
     axes = drawn.subplots(1, len(values), squeeze=False).ravel()
     for place, (name, (new, old)) in zip(axes, values.items(), strict=True):
         change = (new - old)[np.isfinite(new - old)]

@@ -10,8 +10,11 @@ from astra.errors import UsageError
 
 #: Types of file systems that several machines share, as /proc/self/mountinfo names them.
 _SHARED = frozenset(
-    "9p afs beegfs ceph cifs fuse.beegfs fuse.ceph-fuse fuse.glusterfs fuse.sshfs glusterfs gpfs "
-    "lustre ncpfs nfs nfs4 orangefs panfs pvfs2 smb3 smbfs wekafs".split()
+    (
+        *("9p", "afs", "beegfs", "ceph", "cifs", "fuse.beegfs", "fuse.ceph-fuse"),
+        *("fuse.glusterfs", "fuse.sshfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4"),
+        *("orangefs", "panfs", "pvfs2", "smb3", "smbfs", "wekafs"),
+    )
 )
 
 _WAY_OUT = (

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from astra.chunk import Written
 from astra.errors import ProductError
-from astra.ledger import Ledger, RunInfo
+from astra.ledger import Ledger, RunInfo, summarise
 from jobs import database as db
 from jobs.check import Classes, check
 from jobs.commit import Committer
@@ -22,7 +22,7 @@ from jobs.filesystems import refuse_shared
 from jobs.manifest import Manifest, as_error, check_names, load_manifest, resolve_all
 from jobs.plan import Shard, Unit, deal, plan
 from jobs.read import Batch, EndOfUnit, Entries, Reader, ahead, identify_file, is_done
-from jobs.report import ProductReport, Report
+from jobs.report import ProductReport, Report, write_json
 
 log = logging.getLogger("astra")
 
@@ -171,9 +171,18 @@ class _Job:
             self.report.seconds = time.monotonic() - started
             self.report.finished = _now()
             self.report.write(self.options.report)
-        if not self.options.dry_run:
-            self.ledger.finish(self.report.status)
+        if not self.options.dry_run and self.ledger.finish(self.report.status):
+            self._summarise()
         return self.report
+
+    def _summarise(self) -> None:
+        """Write what all tasks of an array did; the last one to end does it."""
+        if self.options.shard.count == 1:
+            return
+        run = self.report.run
+        path = self.options.report.with_name(f"{self.manifest_path.stem}.{run}.summary.json")
+        write_json(path, summarise(run))
+        log.info("all %d tasks have ended: %s", self.options.shard.count, path)
 
     def _entries(self, units: Sequence[Unit]) -> Entries:
         """Return what the ledger knows of the files."""
@@ -269,6 +278,3 @@ class _Job:
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import queue
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -336,33 +337,16 @@ def _join(chunks: list[Chunk]) -> Chunk:
     )
 
 
-def ahead(items: Iterable[T], depth: int = 1) -> Iterator[T]:
+def ahead(items: Iterable[T], depth: int = 1) -> Generator[T, None, None]:
     """Make items in a thread of their own, at most `depth` before they are asked for.
 
     An exception in the thread is raised where the item would have come.
     """
     line: queue.Queue[tuple[bool, Any]] = queue.Queue(maxsize=depth)
     stopped = threading.Event()
-
-    def put(entry: tuple[bool, Any]) -> bool:
-        while not stopped.is_set():
-            try:
-                line.put(entry, timeout=0.1)
-            except queue.Full:
-                continue
-            return True
-        return False
-
-    def work() -> None:
-        try:
-            for item in items:
-                if not put((True, item)):
-                    return
-            put((False, None))
-        except BaseException as error:  # noqa: BLE001 - handed to the other thread, whatever it is
-            put((False, error))
-
-    thread = threading.Thread(target=work, name="astra-read", daemon=True)
+    thread = threading.Thread(
+        target=_fill, args=(line, items, stopped), name="astra-read", daemon=True
+    )
     thread.start()
     try:
         while True:
@@ -376,3 +360,32 @@ def ahead(items: Iterable[T], depth: int = 1) -> Iterator[T]:
     finally:
         stopped.set()
         thread.join()
+
+
+def _fill(
+    line: queue.Queue[tuple[bool, Any]], items: Iterable[Any], stopped: threading.Event
+) -> None:
+    """Put items into a queue, then None or the exception that ended them."""
+
+    def put(entry: tuple[bool, Any]) -> None:
+        while not stopped.is_set():
+            try:
+                line.put(entry, timeout=0.1)
+            except queue.Full:
+                continue
+            return
+        raise _NotWanted
+
+    try:
+        for item in items:
+            put((True, item))
+        put((False, None))
+    except _NotWanted:
+        return
+    except BaseException as error:  # noqa: BLE001 - handed to the other thread, whatever it is
+        with contextlib.suppress(_NotWanted):
+            put((False, error))
+
+
+class _NotWanted(Exception):
+    """The other side asks for no more items."""

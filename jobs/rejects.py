@@ -43,7 +43,7 @@ class _Layout:
     cards: dict[str, Value]
     columns: list[FitsColumn]
     primary: dict[str, Any]
-    rows: dict[Place, tuple[NDArray[np.void], str]] = field(default_factory=dict)
+    rows: dict[Place, tuple[np.void, str]] = field(default_factory=dict)
 
     @property
     def dtype(self) -> np.dtype[np.void]:
@@ -165,20 +165,16 @@ class RejectFile:
                 hdu, number, reason, file = (rows[f"c{names[n]}"] for n in REJECT_COLUMNS)
                 for at in range(len(rows)):
                     place_file = file[at].decode("ascii", "replace")
-                    source = TableHDU(
-                        int(hdu[at]), table.name, table.cards, table.columns, 0, 0, 0
-                    )
+                    source = TableHDU(int(hdu[at]), table.name, table.cards, table.columns, 0, 0, 0)
                     note = (int(number[at]), reason[at].decode("ascii", "replace"))
-                    self.add(
-                        Path(place_file), source, structure.primary, rows[at : at + 1], [note]
-                    )
+                    self.add(Path(place_file), source, structure.primary, rows[at : at + 1], [note])
         self.reasons.clear()
         self._changed = False
 
 
 def generic(reason: str) -> str:
     """Return a reason without the values of its row, so that reasons can be counted."""
-    words = reason.split("; ")[0].split()
+    words = reason.split("; ", maxsplit=1)[0].split()
     return " ".join("…" if any(c.isdigit() for c in w) or w[:1] in "'\"" else w for w in words)
 
 

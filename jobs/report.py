@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -120,14 +120,8 @@ class Report:
         return {**asdict(self), "totals": asdict(self.totals)}
 
     def write(self, path: Path) -> None:
-        """Write the report beside its place, then move it there: it is whole or not there."""
-        beside = path.with_name(path.name + ".part")
-        with beside.open("w", encoding="utf-8") as out:
-            json.dump(self.as_dict(), out, indent=2)
-            out.write("\n")
-            out.flush()
-            os.fsync(out.fileno())
-        beside.replace(path)
+        """Write the report to a file; see `write_json`."""
+        write_json(path, self.as_dict())
 
     def summary(self) -> str:
         """Return the report for a person to read."""
@@ -148,6 +142,17 @@ class Report:
             yield f"failed: {error}" if path in error else f"failed: {path}: {error}"
         if len(self.failed_files) > 10:
             yield f"... and {len(self.failed_files) - 10:,} more, which the report names"
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON beside its place, then move it there: it is whole or not there."""
+    beside = path.with_name(path.name + ".part")
+    with beside.open("w", encoding="utf-8") as out:
+        json.dump(content, out, indent=2)
+        out.write("\n")
+        out.flush()
+        os.fsync(out.fileno())
+    beside.replace(path)
 
 
 def _product_lines(product: ProductReport, *, dry_run: bool) -> Iterable[str]:

@@ -147,8 +147,9 @@ def status(manifest_path: Path | None) -> Status:
 def _of_manifest(ledger: Ledger, manifest: Manifest, manifest_path: Path) -> list[FileStatus]:
     found = resolve_all(manifest, manifest_path)
     entries = ledger.entries([str(file.path) for file in found])
+    products = manifest.products
     return [
-        _of_entries(str(file.path), entries.get(str(file.path), []), manifest.products[file.product])
+        _of_entries(str(file.path), entries.get(str(file.path), []), products[file.product])
         for file in found
     ]
 

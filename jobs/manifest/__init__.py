@@ -14,7 +14,7 @@ from jobs.manifest.checks import NO_RESULT
 from jobs.manifest.loading import load_manifest
 from jobs.manifest.mistakes import Mistake, as_error
 from jobs.manifest.model import Manifest, Product
-from jobs.manifest.names import check_names
+from jobs.manifest.names import check_names, result_model
 from jobs.manifest.paths import InputFile, resolve, resolve_all
 from jobs.manifest.schema import json_schema
 
@@ -30,4 +30,5 @@ __all__ = [
     "load_manifest",
     "resolve",
     "resolve_all",
+    "result_model",
 ]

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from astra.errors import UsageError
 from jobs.manifest.checks import NO_RESULT
 from jobs.manifest.mistakes import Mistake, as_error, did_you_mean
 
@@ -71,6 +72,20 @@ def check_names(manifest: Manifest, manifest_path: Path) -> dict[str, type[Any]]
     if mistakes:
         raise as_error(mistakes, manifest_path)
     return {name: outcome for (_, name), outcome in outcomes.items() if isinstance(outcome, type)}
+
+
+def result_model(name: str) -> type[Any]:
+    """Return the result table of a name that stands in no manifest.
+
+    Raises
+    ------
+    UsageError
+        If there is none.
+    """
+    outcome = _find(name, _kinds()["result"], [str(Path.cwd())])
+    if isinstance(outcome, _NameProblem):
+        raise UsageError(str(outcome))
+    return outcome
 
 
 def _kinds() -> dict[str, _Kind]:

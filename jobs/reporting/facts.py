@@ -20,6 +20,7 @@ from astra.models import (
 from jobs.inspection import inspect_file
 from jobs.manifest import check_names, load_manifest, resolve_all
 from jobs.manifest.mistakes import did_you_mean
+from jobs.rejects import generic
 
 COUNTS = ("inserted", "updated", "unchanged", "duplicates", "rejected")
 #: Paths are looked up so many at a time.
@@ -150,9 +151,7 @@ def gather(subject: str | None) -> Facts:
         return _facts("everything in the database", None, None, list(result_models))
     if _is_file(subject):
         return _of_manifest(Path(subject))
-    runs = (
-        {run for (run,) in IngestRun.select(IngestRun.run).distinct().tuples()} if _kept() else {}
-    )
+    runs = {row["run"] for row in _rows(IngestRun.select(IngestRun.run).distinct())}
     if subject not in runs:
         raise UsageError(
             f"{subject}: no such file, and no run of that name in the ledger"
@@ -243,12 +242,7 @@ def _reasons(path: Path) -> Iterator[str]:
     for hdu in view.hdus:
         for column in hdu.columns:
             if column.name == "REASON":
-                yield from map(_kind_of, column.first)
-
-
-def _kind_of(reason: str) -> str:
-    """Return a reason without the row's own values."""
-    return reason.split(": ", 1)[0] if len(reason) > 80 else reason
+                yield from map(generic, column.first)
 
 
 def _runs(which: Any) -> list[RunFacts]:

@@ -93,6 +93,21 @@ def faster(
     return Result(case, ours, other, other / ours, limit, note=note, runs=runs)
 
 
+def faster_by_rate(
+    case: str,
+    runs: Mapping[str, Sequence[Seconds]],
+    rows: tuple[int, int],
+    limit: str = "",
+    *,
+    note: str = "",
+) -> Result:
+    """Return how many times as many rows a second `ours` writes, where the numbers differ."""
+    ours, other = (
+        count / min(values) for count, values in zip(rows, runs.values(), strict=True)
+    )
+    return Result(case, ours, other, ours / other, limit, "rows/s", note, runs)
+
+
 def missing(case: str, limit: str, why: str) -> Result:
     """Return that a comparison could not be run."""
     return Result(case, None, None, None, limit, note=f"not run: {why}")

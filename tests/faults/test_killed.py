@@ -1,0 +1,181 @@
+"""A job that is killed, or told to stop, at any moment."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.databases import PostgresTarget
+from tests.fixtures.faults import (
+    BATCH,
+    PRODUCTS,
+    ROWS,
+    Scene,
+    held,
+    rows_done,
+    server_of,
+    wait_until_blocked,
+)
+from tests.fixtures.jobs import AWAY, SOME_FAILED, read_report
+from tests.fixtures.products import read_with_astropy
+
+#: How often a job is killed; more often for a long round.
+KILLS = int(os.environ.get("ASTRA_TEST_KILLS", "8"))
+
+
+def test_killed_over_and_over(odd_scene: Scene) -> None:
+    # Half of the kills come right after a chunk, half at a moment that nothing chooses.
+    moments = random.Random(5)
+    progress = []
+    for number in range(KILLS):
+        running = odd_scene.start()
+        if number % 2:
+            running.chunks(moments.randint(1, 4))
+        try:
+            running.process.wait(timeout=moments.uniform(0, 0.05 if number % 2 else 1.5))
+        except subprocess.TimeoutExpired:
+            running.kill()
+        progress.append(rows_done(odd_scene.target))
+
+    report = odd_scene.finish()
+
+    assert progress == sorted(progress)
+    assert len(set(progress)) >= min(3, KILLS // 2), progress
+    assert report["totals"]["read"] == 2 * ROWS - progress[-1]
+    odd_scene.check()
+    aside = read_with_astropy(Path(report["products"][0]["rejects"] or _rejects(odd_scene)))
+    assert aside["ROW"].tolist() == [3, 77, 78, 150]
+
+
+def _rejects(scene: Scene) -> Path:
+    (path,) = scene.folder.glob("*.rejects-0-*.fits")
+    return path
+
+
+@pytest.mark.parametrize("table", ["ingested_table", "source", "spectrum", "slam", "ingested_chunk"])
+def test_killed_inside_a_chunk(odd_scene: Scene, table: str) -> None:
+    # While it waits for the table's lock, all that it wrote before lies in an open transaction.
+    if odd_scene.target.kind == "sqlite" and table != "ingested_table":
+        return  # one lock for all tables
+    running = odd_scene.start()
+    running.chunks(2)
+    with held(odd_scene.target, table):
+        wait_until_blocked(odd_scene.target)
+        running.kill()
+    before = rows_done(odd_scene.target)
+
+    report = odd_scene.finish()
+
+    assert 2 * BATCH <= before < 2 * ROWS
+    assert report["totals"]["read"] == 2 * ROWS - before
+    odd_scene.check()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_told_to_stop(scene: Scene, number: signal.Signals) -> None:
+    running = scene.start()
+    running.chunks(2)
+    running.signal(number)
+    said = running.end(AWAY)
+
+    stopped = read_report(scene.report)
+    done = rows_done(scene.target)
+    assert f"{number.name}: stopping after this chunk" in said
+    assert stopped["status"] == "stopped"
+    assert 2 * BATCH <= stopped["totals"]["read"] == done < 2 * ROWS
+    assert scene.target.fetch("SELECT status FROM {schema}ingest_run") == [("stopped",)]
+
+    again = scene.finish()
+
+    assert again["status"] == "done"
+    assert again["totals"]["read"] == 2 * ROWS - done
+    scene.check()
+
+
+def test_told_to_stop_while_it_waits_for_a_lock(scene: Scene) -> None:
+    running = scene.start()
+    running.chunks(1)
+    with held(scene.target):
+        wait_until_blocked(scene.target)
+        running.signal(signal.SIGTERM)
+        running.wait_for("stopping after this chunk")
+    running.end(AWAY)
+    scene.finish()
+    scene.check()
+
+
+def test_a_task_that_is_requeued_has_one_line_in_the_ledger(scene: Scene) -> None:
+    slurm = {"SLURM_ARRAY_JOB_ID": "77", "SLURM_JOB_ID": "78"}
+    running = scene.start(env=slurm)
+    running.chunks(1)
+    running.kill()
+
+    report = scene.finish(env=slurm)
+
+    assert report["run"] == "slurm-77"
+    runs = scene.target.fetch("SELECT run, job, status, finished IS NULL FROM {schema}ingest_run")
+    assert [tuple(run)[:3] for run in runs] == [("slurm-77", "78", "done")]
+    scene.check()
+
+
+def test_two_jobs_at_once_do_each_row_once(odd_scene: Scene) -> None:
+    reports = [odd_scene.folder / f"{number}.json" for number in range(4)]
+    with held(odd_scene.target):  # until all of them want to begin
+        running = [odd_scene.start(report=report) for report in reports]
+        for each in running:
+            each.wait_for("has no columns for these fields")
+        if isinstance(odd_scene.target, PostgresTarget):
+            wait_until_blocked(odd_scene.target, len(reports))
+    for each in running:
+        each.end(0, SOME_FAILED)
+
+    counts = [read_report(report)["totals"] for report in reports]
+
+    assert sum(count["read"] for count in counts) == 2 * ROWS
+    assert sum(count["inserted"] for count in counts) == 2 * ROWS - 4 - 1
+    odd_scene.check()
+    report = odd_scene.start(report=reports[0])
+    report.end(0)
+    assert read_report(reports[0])["totals"]["read"] == 0
+
+
+def test_killed_and_overtaken_by_another_job(scene: Scene) -> None:
+    first = scene.start()
+    first.chunks(3)
+    first.signal(signal.SIGSTOP)  # a node that hangs
+    if scene.target.kind == "postgres":
+        # What it holds is let go of only when its connection is cut.
+        for pid, _ in scene.target.fetch(
+            "SELECT pid, 0 FROM pg_stat_activity WHERE usename = "
+            f"'{server_of(scene).job_user}'"
+        ):
+            server_of(scene).server.execute(f"SELECT pg_terminate_backend({pid})")
+    second = scene.folder / "second.json"
+    if scene.target.kind == "sqlite":
+        first.signal(signal.SIGCONT)
+    scene.start(report=second).end(0)
+    first.signal(signal.SIGCONT)
+    first.end(0)
+
+    read = [read_report(path)["totals"]["read"] for path in (scene.report, second)]
+    assert sum(read) == 2 * ROWS
+    scene.check()
+
+
+def test_a_status_in_the_middle(scene: Scene) -> None:
+    running = scene.start()
+    running.chunks(2)
+    running.kill()
+
+    shown = scene.target.run("status", scene.manifest)
+
+    assert shown.returncode == 0, shown.stderr
+    assert f"half in: {scene.path(PRODUCTS[0])}" in shown.stdout
+    assert f"not begun: {scene.path(PRODUCTS[1])}" in shown.stdout
+    scene.finish()
+    assert scene.target.run("status", scene.manifest).stdout.startswith("2 in")
