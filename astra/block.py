@@ -27,8 +27,8 @@ class Column:
     values: NDArray[np.generic]
     null: NDArray[np.bool_] | None = None
 
-    def take(self, index: NDArray[np.generic]) -> Column:
-        """Return the rows that an integer or boolean index picks."""
+    def take(self, index: NDArray[np.generic] | slice) -> Column:
+        """Return the rows that an integer or boolean index, or a slice, picks."""
         return Column(self.values[index], None if self.null is None else self.null[index])
 
 

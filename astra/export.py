@@ -57,8 +57,8 @@ class JoinedRows:
         for model in reversed(self.models[:-1]):
             meta = model._meta
             if "sdss_id" in meta.fields and "spectrum_pk" not in meta.fields:
-                key = self.principal._meta.fields.get("source_pk", None)
-                key = self.principal._meta.fields["source"] if key is None else key
+                fields = self.principal._meta.fields
+                key = fields["source_pk" if "source_pk" in fields else "source"]
                 query = query.join_from(self.principal, model, JOIN.LEFT_OUTER, on=key == model.pk)
             elif below is self.principal and "task_pk" in below._meta.fields:
                 on = below.spectrum_pk == model.spectrum_pk
@@ -87,7 +87,7 @@ class JoinedRows:
         ends = [end(field).coerce(False) for field in ranges for end in (fn.MIN, fn.MAX)]
         longest = [fn.MAX(_length(field, self.database)).coerce(False) for field in sizes]
         query = self.select(fn.COUNT(self.principal._meta.primary_key), *longest, *ends)
-        rows, *found = query.tuples().get()
+        ((rows, *found),) = _tuples(query)
         return Measures(
             rows,
             [None if size is None else int(size) for size in found[: len(sizes)]],
@@ -111,18 +111,18 @@ class JoinedRows:
         """
         key = self.principal._meta.primary_key
         query = self.select(*nodes, key).order_by(key).limit(rows)
-        page = list(query.tuples())
+        page = _tuples(query)
         while page:
             yield [row[:-1] for row in page]
             if len(page) < rows:
                 return
-            page = list(query.where(key > page[-1][-1]).tuples())
+            page = _tuples(query.where(key > page[-1][-1]))
 
     def versions(self) -> list[int]:
         """Return the major.minor versions of which there are results, ascending."""
         version = self.principal.v_astra_major_minor
         every = JoinedRows(self.models).select(version).distinct().order_by(version)
-        return [number for (number,) in every.tuples()]
+        return [number for (number,) in _tuples(every)]
 
 
 class Measures:
@@ -145,6 +145,10 @@ class Measures:
         self.rows = rows
         self.sizes = sizes
         self.ranges = ranges
+
+
+def _tuples(query: Any) -> list[tuple[Any, ...]]:
+    return list(query.tuples())
 
 
 def _length(field: Any, database: Database) -> Any:

@@ -175,7 +175,7 @@ class DerivedFlag(ModelDescriptor):
 
     def __get__(self, instance: Any, instance_type: Any = None) -> Any:
         owner = instance_type if instance is None else instance
-        version = getattr(owner, "v_astra_major_minor", None)
+        version: Any = getattr(owner, "v_astra_major_minor", None)
         if instance is not None:
             return _follows(owner, self._by_number.get(version, self.rule))
         holds = _follows(owner, self.rule)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import operator
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -79,10 +80,13 @@ def bulk_insert_or_replace_pipeline_results(
 
 
 def _key(instance: PipelineOutputMixin) -> _Key:
-    data = instance.__data__
+    data, name = instance.__data__, type(instance).__name__
     if data.get("spectrum_pk") is None:
-        raise UsageError(f"a {type(instance).__name__} has no spectrum_pk")
-    return int(data["spectrum_pk"]), int(data["v_astra"]) // 1000
+        raise UsageError(f"{name}.spectrum_pk: a result needs one")
+    version = data.get("v_astra")
+    if not isinstance(version, int | np.integer) or version < 0:
+        raise UsageError(f"{name}.v_astra is {version!r}, expected a packed version such as 8001")
+    return int(data["spectrum_pk"]), int(version) // 1000
 
 
 def _write(
@@ -143,7 +147,10 @@ def _plain_upsert(
     found: list[tuple[Any, ...]] = []
     step = max(1, 30_000 // len(fields))  # a statement takes so many parameters on both
     for start in range(0, len(rows), step):
-        part = [{f.name: row.get(f.name) for f in fields} for row in rows[start : start + step]]
+        part = [
+            {field.name: _plain(field, row.get(field.name)) for field in fields}
+            for row in rows[start : start + step]
+        ]
         query = model.insert_many(part).on_conflict(
             conflict_target=[getattr(model, name) for name in RESULT_KEY],
             preserve=[getattr(model, name) for name in update],
@@ -152,24 +159,36 @@ def _plain_upsert(
     return found
 
 
+def _plain(field: Field, value: Any) -> Any:
+    """Return a value as the same one would be stored in bulk."""
+    storage = storage_of(field)
+    if value is None or storage is None:
+        return value
+    if storage.kind == "time":
+        return _naive(value)
+    if storage.kind == "float":
+        number = float(np.asarray(value, dtype=storage.dtype))
+        return None if np.isnan(number) else number
+    return value
+
+
 def block_of(fields: Sequence[Field], rows: Sequence[dict[str, Any]]) -> Block | None:
     """Turn rows into a block; None if a column has no form in bulk."""
-    columns: dict[str, Column] = {}
+    columns: dict[str, Column | None] = {}
     for field in fields:
         storage = storage_of(field)
         values = [row.get(field.name) for row in rows]
-        column = None if storage is None else _column(field, storage, values)
-        if column is None:
-            return None
-        columns[field.name] = column
-    return Block(columns, len(rows))
+        # All are looked at, also where one has no form in bulk: a value that does not fit is told.
+        columns[field.name] = None if storage is None else _column(field, storage, values)
+    in_bulk = {name: column for name, column in columns.items() if column is not None}
+    return Block(in_bulk, len(rows)) if len(in_bulk) == len(fields) else None
 
 
 def _column(field: Field, storage: Storage, values: list[Any]) -> Column | None:
     """Turn Python values into a column; None if they have no form in bulk."""
     null = np.array([value is None for value in values], dtype=bool)
     try:
-        array = _array(field, storage, values)
+        array = _array(storage, values)
     except (TypeError, ValueError, OverflowError, AttributeError) as error:
         raise UsageError(
             f"{field.model.__name__}.{field.name}: a value does not go into a {storage.label}: "
@@ -193,7 +212,7 @@ def _fitted(field: Field, storage: Storage, array: NDArray[Any], null: NDArray[n
     return fitted.column
 
 
-def _array(field: Field, storage: Storage, values: list[Any]) -> NDArray[Any] | None:
+def _array(storage: Storage, values: list[Any]) -> NDArray[Any] | None:
     if storage.kind == "float":
         wide = np.array(values, dtype=np.float64)
         with np.errstate(over="ignore"):
@@ -202,14 +221,26 @@ def _array(field: Field, storage: Storage, values: list[Any]) -> NDArray[Any] | 
             raise OverflowError(f"{wide[np.isinf(floats) & np.isfinite(wide)][0]} is too large")
         return floats
     if storage.kind == "integer":
-        return np.array([0 if value is None else int(value) for value in values], dtype=np.int64)
+        return np.array([0 if value is None else _whole(value) for value in values], dtype=np.int64)
     if storage.kind == "boolean":
-        return np.array([bool(value) for value in values], dtype=bool)
+        return np.array([value is not None and _truth(value) for value in values], dtype=bool)
     if storage.kind == "time":
         return np.array([_naive(value) for value in values], dtype="datetime64[us]")
     if storage.kind == "text":
         return _texts([b"" if value is None else str(value).encode() for value in values])
-    return _byte_rows(storage, [None if v is None else field.db_value(v) for v in values], values)
+    return _byte_rows(storage, values)
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, float | np.floating) and value.is_integer():
+        return int(value)
+    return operator.index(value)
+
+
+def _truth(value: Any) -> bool:
+    if value not in (0, 1):
+        raise ValueError(f"{value!r} is neither True nor False")
+    return bool(value)
 
 
 def _naive(value: Any) -> Any:
@@ -229,12 +260,12 @@ def _texts(values: list[bytes]) -> NDArray[Any] | None:
     return np.array(values, dtype=f"S{max(width, 1)}")
 
 
-def _byte_rows(storage: Storage, stored: list[Any], values: list[Any]) -> NDArray[Any] | None:
+def _byte_rows(storage: Storage, values: list[Any]) -> NDArray[Any] | None:
     """Lay out byte strings or vectors side by side; None if they differ in length."""
     given = [value for value in values if value is not None]
     dtype = np.dtype(np.uint8 if storage.kind == "bytes" else np.float32)
     if storage.kind == "bytes":
-        given = [np.frombuffer(bytes(value), dtype=np.uint8) for value in stored if value is not None]
+        given = [np.frombuffer(memoryview(value), dtype=np.uint8) for value in given]
     rows = [np.asarray(value, dtype=dtype).ravel() for value in given]
     if len({len(row) for row in rows}) > 1:
         return None

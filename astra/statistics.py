@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from peewee import Database, Expression, Field, Model
 
 #: Rows of a table that are looked at, and rows up to which all of them are.
-SAMPLE = 100_000
+SAMPLE = 50_000
 #: Columns that a statement counts; PostgreSQL takes 1,664 in a result, SQLite 2,000.
 _COLUMNS = 500
 #: Rows that two versions are compared by.
 _COMPARED = 20_000
+_BITS = 2**31 - 1
+_GOLDEN = 1_327_217_885
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,14 @@ class Sample:
         Rows of the table; on PostgreSQL, for a large table, as its planner estimates.
     share : float
         Which part of them is looked at, about; 1 for all.
+    version : int or None
+        Only the results of this ``v_astra_major_minor``.
     """
 
     model: Any
     rows: int
     share: float
+    version: int | None = None
 
     @property
     def is_all(self) -> bool:
@@ -49,22 +54,28 @@ class Sample:
 
     def query(self, *selection: Any) -> Any:
         """Return a query of these rows."""
-        query = self.model.select(*selection)
-        return query if self.is_all else query.where(self._chosen())
-
-    def _chosen(self) -> Expression:
         from peewee import SQL, NodeList, SqliteDatabase
 
-        key = self.model._meta.primary_key
+        query = self.model.select(*selection)
+        if self.version is not None:
+            query = query.where(self.model.v_astra_major_minor == self.version)
+        if self.is_all:
+            return query
         if isinstance(self.model._meta.database, SqliteDatabase):
-            # Keys in a row are neighbours in the sky or of one run, so every n-th would be a
-            # choice of its own; the product is spread over all remainders, and cannot overflow.
-            spread = (key % 1_000_003) * 48_271 % 1_000_003
-            return spread < round(self.share * 1_000_003)
-        inner = self.model.alias()
+            return query.where(self._chosen())
         percent = max(self.share * 100, 1e-4)
-        pages = NodeList((inner, SQL(f"TABLESAMPLE SYSTEM ({percent:.4f}) REPEATABLE (1)")))
-        return key.in_(inner.select(getattr(inner, key.name)).from_(pages))
+        pages = SQL(f"TABLESAMPLE SYSTEM ({percent:.4f}) REPEATABLE (1)")
+        return query.from_(NodeList((self.model, pages)))
+
+    def _chosen(self) -> Expression:
+        """Return the condition that chooses rows by their keys alone, which an index has."""
+        inner = self.model.alias()
+        key = getattr(inner, self.model._meta.primary_key.name)
+        # Keys in a row are of one file, so every n-th would be a choice of its own; by the golden
+        # ratio, multiples are spread evenly, and a product of these cannot overflow.
+        spread = (key.bin_and(_BITS) * _GOLDEN).bin_and(_BITS)
+        keys = inner.select(key).where(spread < round(self.share * _BITS))
+        return self.model._meta.primary_key.in_(keys)
 
 
 def sample(model: Any, most: int = SAMPLE) -> Sample:
@@ -202,7 +213,7 @@ def compare(rows: Sample, names: Sequence[str]) -> Comparison | None:
     """
     if not names:
         return None
-    newer, older, *_ = [*versions(rows), None, None]
+    newer, older, *_ = [*versions(replace(rows, version=None)), None, None]
     if newer is None or older is None:
         return None
     for by, key in (("spectrum", "spectrum_pk"), ("star", "source_pk")):
@@ -252,6 +263,11 @@ def unit_of(field: Field) -> str:
     if match := re.fullmatch(r"dex\((.*)\)", unit):
         unit = match[1]
     return re.sub(r"(?<=[a-zA-Z])(-?[0-9]+)", lambda power: power[1].translate(_RAISED), unit)
+
+
+def unit_of_change(field: Field) -> str:
+    """Return the unit of a difference of a field's values: of logarithms, dex."""
+    return "dex" if str(getattr(field, "unit", "")).startswith("dex(") else unit_of(field)
 
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

@@ -9,12 +9,15 @@ from typing import Any
 from astra.errors import ProductError
 from jobs import scratch
 from jobs.fits import FitsFile, TableHDU
-from jobs.identify import identify
+from jobs.identify import identify, result_of_name
 from jobs.manifest import Manifest, Mistake, Product
-from jobs.mapping import TableMapping, map_table
+from jobs.mapping import TableMapping, map_columns, with_header
 from jobs.plan import Unit
 
 log = logging.getLogger("astra")
+
+#: So many fields without a column are named.
+_TOLD = 12
 
 Classes = Mapping[str, type[Any]]
 """The models that a manifest names; see `jobs.manifest.check_names`."""
@@ -29,16 +32,19 @@ def check(manifest: Manifest, units: Sequence[Unit], classes: Classes) -> list[M
         All problems of all files.
     """
     mistakes: list[Mistake] = []
-    told: set[str] = set()
+    told: set[int] = set()
     columns: dict[int, set[str]] = {}
+    mapper = Mapper(classes)
     for unit in units:
         product = manifest.products[unit.product]
         try:
-            for mapping in mappings(scratch.inspect(unit.path), product, classes):
+            for mapping in mapper.mappings(scratch.inspect(unit.path), product):
                 mistakes += [product.mistake("path", text) for text in mapping.problems]
-                names = {column.name for column in mapping.table.columns}
-                columns.setdefault(unit.product, set()).update(names)
-                _tell_lacking(product, mapping, told)
+                if id(mapping.kind) not in told:
+                    told.add(id(mapping.kind))
+                    names = {column.name for column in mapping.table.columns}
+                    columns.setdefault(unit.product, set()).update(names)
+                    _tell_lacking(product, mapping)
         except ProductError as error:
             mistakes.append(product.mistake("path", str(error)))
     for index, names in columns.items():
@@ -51,30 +57,59 @@ def check(manifest: Manifest, units: Sequence[Unit], classes: Classes) -> list[M
     return mistakes
 
 
-def _tell_lacking(product: Product, mapping: TableMapping, told: set[str]) -> None:
-    """Say once for each product which fields of its tables it has no columns for."""
-    lacking = [name for name in mapping.lacking if f"{product.index} {name}" not in told]
-    told.update(f"{product.index} {name}" for name in lacking)
+def _tell_lacking(product: Product, mapping: TableMapping) -> None:
+    """Say which fields of its tables a product has no columns for."""
+    lacking = mapping.lacking
     if lacking:
         log.info(
-            "%s %s has no columns for these fields, which stay empty: %s",
+            "%s %s has no columns for %d fields, which stay empty: %s%s",
             product.path,
             mapping.table.label,
-            ", ".join(lacking),
+            len(lacking),
+            ", ".join(lacking[:_TOLD]),
+            ", ..." if len(lacking) > _TOLD else "",
         )
 
 
-def mappings(file: FitsFile, product: Product, classes: Classes) -> Iterator[TableMapping]:
-    """Give the mapping of each HDU of a file that the manifest wants.
+class Mapper:
+    """Maps the HDUs of files; of files of one kind, the columns only once.
 
-    Raises
-    ------
-    ProductError
-        If the file has no such HDU.
+    Parameters
+    ----------
+    classes : mapping of str to type
+        The models that the manifest names.
     """
-    for table in _wanted(file, product):
-        models = identify(file, table, product, classes)
-        yield map_table(file, table, product, models, file.path)
+
+    def __init__(self, classes: Classes) -> None:
+        self.classes = classes
+        self._kinds: dict[Any, TableMapping] = {}
+
+    def mappings(self, file: FitsFile, product: Product) -> Iterator[TableMapping]:
+        """Give the mapping of each HDU of a file that the manifest wants.
+
+        Raises
+        ------
+        ProductError
+            If the file has no such HDU.
+        """
+        for table in _wanted(file, product):
+            # Tables of one layout have one and the same tuple of columns; it is kept with the
+            # mapping, so its id is not given to another.
+            key = (product.index, id(table.columns), *_marks(file, table))
+            if key not in self._kinds:
+                models = identify(file, table, product, self.classes)
+                self._kinds[key] = map_columns(file, table, product, models)
+            yield with_header(self._kinds[key], file, table, file.path)
+
+
+def _marks(file: FitsFile, table: TableHDU) -> Iterator[Any]:
+    """Give what tells kinds of files apart that have the same columns."""
+    for keyword in ("INSTRMNT", "PIPELINE"):
+        yield table.cards.get(keyword)
+        yield file.primary.get(keyword)
+    yield "SDSS_ID" in file.primary
+    yield result_of_name(file.path)
+    yield tuple(file.primary) if "SDSS_ID" in file.primary else ()
 
 
 def _wanted(file: FitsFile, product: Product) -> list[TableHDU]:

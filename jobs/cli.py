@@ -15,6 +15,7 @@ import click
 from astra import __version__
 from astra.errors import AstraError, UsageError
 from jobs import commands
+from jobs.logs import set_up as set_up_logs
 from jobs.plan import Shard, parse_shard, shard_from_environment
 
 EPILOG = """\b
@@ -72,6 +73,14 @@ def main() -> None:
     metavar="FILE.json",
     help="Where the report goes; default: the manifest's name with .report.json, here.",
 )
+@click.option("-v", "--verbose", is_flag=True, help="Also a line for each transaction.")
+@click.option("-q", "--quiet", is_flag=True, help="Only warnings, errors, and the summary.")
+@click.option(
+    "--log-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Also write the log there, appended.",
+)
 def ingest(
     manifest: Path,
     *,
@@ -80,6 +89,9 @@ def ingest(
     shard: str | None,
     batch_size: int,
     report: Path | None,
+    verbose: bool,
+    quiet: bool,
+    log_file: Path | None,
 ) -> int:
     """Ingest the products of MANIFEST.
 
@@ -89,9 +101,9 @@ def ingest(
     """
     from jobs.ingest import Options
     from jobs.ingest import ingest as run_job
-    from jobs.progress import progress_for
+    from jobs.progress import progress_for, wants_bars
 
-    _set_up_logging()
+    set_up_logs(verbose - quiet, log_file, bars=wants_bars(sys.stderr, -quiet))
     mine = parse_shard(shard) if shard else shard_from_environment(os.environ)
     options = Options(
         shard=mine,
@@ -101,7 +113,7 @@ def ingest(
         report=_report_path(report, manifest, mine),
         should_stop=_stop_on_signal(),
     )
-    with progress_for(sys.stderr) as progress:
+    with progress_for(sys.stderr, -quiet) as progress:
         done = run_job(manifest, options, progress)
     click.echo(done.summary())
     click.echo(f"report: {options.report}")
@@ -175,7 +187,7 @@ def migrate(
     """
     from jobs.migrate import migrate as run_migrations
 
-    _set_up_logging()
+    set_up_logs()
     run_migrations(
         plan_only=plan_only, manifest=manifest, writers=writers, readers=readers, echo=click.echo
     )
@@ -223,7 +235,7 @@ for _command in (commands.inspect, commands.manifest, commands.report, commands.
 def export(
     product: str, *, output: Path, release: str | None, v_astra: str | None, overwrite: bool
 ) -> None:
-    """Write the results of PRODUCT with their spectra and sources as FITS.
+    r"""Write the results of PRODUCT with their spectra and sources as FITS.
 
     PRODUCT is one of the data model's, of all objects; or a result table, by its name or as
     package.module:Class.
@@ -234,7 +246,7 @@ def export(
     """
     from jobs.export import export as run_export
 
-    _set_up_logging()
+    set_up_logs()
     done = run_export(product, output, release=release, v_astra=v_astra, overwrite=overwrite)
     click.echo(done.summary())
 
@@ -263,11 +275,3 @@ def _stop_on_signal() -> Callable[[], bool]:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, note)
     return lambda: bool(received)
-
-
-def _set_up_logging() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    log.handlers[:] = [handler]
-    log.setLevel(logging.INFO)
-    log.propagate = False

@@ -153,8 +153,8 @@ def completion(context: click.Context, *, shell: str) -> None:
 
     \b
     Examples:
-      eval "$(astra completion bash)"      in ~/.bashrc
-      eval "$(astra completion zsh)"       in ~/.zshrc, after compinit
+      eval "$(astra completion bash)"  # in ~/.bashrc
+      eval "$(astra completion zsh)"   # in ~/.zshrc, after compinit
     """
     complete = get_completion_class(shell)
     if complete is None:

@@ -183,7 +183,7 @@ def _count(batch: Batch, written: Written) -> list[Counts]:
         # One origin: what is not told row by row is all its own.
         (origin,) = batch.origins
         counts = Counts(
-            read=len(origin.rows),
+            read=origin.claim.count,
             inserted=written.inserted,
             updated=written.updated,
             unchanged=written.unchanged,
@@ -198,7 +198,7 @@ def _count(batch: Batch, written: Written) -> list[Counts]:
         number = np.bincount(written.fates[start:end], minlength=len(Fate))
         found.append(
             Counts(
-                read=len(origin.rows),
+                read=origin.claim.count,
                 inserted=int(number[Fate.INSERTED]),
                 updated=int(number[Fate.UPDATED]),
                 unchanged=int(number[Fate.UNCHANGED]),

@@ -22,7 +22,7 @@ from astra.utils import (
     version_integer_to_string,
     version_string_to_integer,
 )
-from jobs import database as db
+from astra import readiness as db
 from jobs.datamodel import HDU, Column, Layout, layout, products, releases
 from jobs.headers import PRIMARY, Value, header, table_cards
 from jobs.manifest import result_model
@@ -175,15 +175,16 @@ def _plan(
                 "database; export the product of all objects"
             )
         version = v_astra or shape.v_astra
-        primary = {**shape.primary, "V_ASTRA": version, "CREATED": created}
+        primary: dict[str, Value] = {**shape.primary, "V_ASTRA": version, "CREATED": created}
         return [_of_product(shape, hdu, version, created) for hdu in shape.hdus], primary
     if release is not None:
         layout(name, release)  # says that there is no such product
     model = _result_model(name)
     cards: dict[str, Value] = {"PIPELINE": model.__name__, "CREATED": created}
-    cards |= {"V_ASTRA": v_astra} if v_astra else {}
+    if v_astra:
+        cards["V_ASTRA"] = v_astra
     rows = JoinedRows((Source, model), _major_minor(v_astra))
-    return [_Table(model.__name__, rows, _own_columns(rows.models), cards)], dict(cards)
+    return [_Table(model.__name__, rows, _own_columns(rows.models), cards)], cards
 
 
 def _result_model(name: str) -> Any:
@@ -330,7 +331,7 @@ def _versions(values: Sequence[int | None]) -> list[bytes]:
     return [b"" if v is None else version_integer_to_string(v).encode() for v in values]
 
 
-_TEXTS = {"DATETIME": _times, "INT": _versions}
+_TEXTS: dict[str, Callable[[Sequence[Any]], Any]] = {"DATETIME": _times, "INT": _versions}
 
 
 def _vectors(values: Sequence[Any], column: Column) -> NDArray[np.generic]:
@@ -348,11 +349,9 @@ def _vectors(values: Sequence[Any], column: Column) -> NDArray[np.generic]:
 
 
 def _write(output: Path, tables: Sequence[_Table], primary: dict[str, Value]) -> Exported:
-    written = []
     with _beside(output) as out:
         out.write(header({**PRIMARY, **primary}))
-        for table in tables:
-            written.append((table.name, _write_table(out, table)))
+        written = [(table.name, _write_table(out, table)) for table in tables]
         if not sum(rows for _, rows in written):
             raise UsageError(_nothing(tables))
     return Exported(output, tuple(written))

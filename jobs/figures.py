@@ -157,7 +157,9 @@ def _draw_rates(edges: Array, rates: Array, numbers: Sequence[int], label: str) 
             linewidth=0,
         )
         if len(numbers) > 1:
-            axes[0].legend(frameon=False, ncols=len(numbers), loc="lower right", fontsize=8)
+            drawn.legend(
+                loc="outside upper right", ncols=len(numbers), frameon=False, fontsize=8
+            )
     else:
         axes[0].stairs(rates.sum(axis=0), edges, fill=True, color=BLUE)
         places = np.arange(len(numbers) + 1) - 0.5
@@ -209,8 +211,7 @@ def distributions(values: Mapping[str, Array], labels: Mapping[str, str]) -> Fig
     for place, name in zip(axes, values, strict=False):
         known = values[name][np.isfinite(values[name])]
         inner, outside = _inner(known)
-        counts, edges = np.histogram(inner, bins=_bins(inner))
-        place.stairs(counts, edges, fill=True, color=BLUE)
+        _histogram(place, inner, BLUE)
         place.set_xlabel(_wrapped(labels[name]))
         place.set_title(name + (f"  ({outside:,} beyond)" if outside else ""), fontsize=9)
         place.grid(axis="y")
@@ -230,8 +231,14 @@ def _few_ticks() -> Any:
     return MaxNLocator(5)
 
 
-def _bins(values: Array) -> int:
-    return int(np.clip(np.sqrt(len(values)), 10, 60))
+def _histogram(axes: Any, values: Array, colour: str) -> None:
+    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+    least = max(1e-4 * max(abs(low), abs(high)), 1e-9)
+    if high - low < least:  # all the same, but for rounding
+        low, high = low - least, high + least
+    bins = int(np.clip(np.sqrt(len(values)), 10, 60))
+    counts, edges = np.histogram(values, bins=bins, range=(low, high))
+    axes.stairs(counts, edges, fill=True, color=colour)
 
 
 def _inner(values: Array) -> tuple[Array, int]:
@@ -317,7 +324,7 @@ def sky(ra: Array, dec: Array) -> Figure:
     ----------
     ra, dec : ndarray, deg
     """
-    drawn = figure(WIDTH / 2 - 0.2, 3.4)
+    drawn = figure(WIDTH / 2 - 0.2, 3.1)
     axes = drawn.add_subplot(projection="mollweide")
     # As one sees it from below: right ascension rises to the left, 180 degrees in the middle.
     x = np.radians(180.0 - np.mod(ra, 360.0))
@@ -362,8 +369,7 @@ def differences(
     for place, (name, (new, old)) in zip(axes, values.items(), strict=True):
         change = (new - old)[np.isfinite(new - old)]
         inner, outside = _inner(change)
-        counts, edges = np.histogram(inner, bins=_bins(inner))
-        place.stairs(counts, edges, fill=True, color=ORANGE)
+        _histogram(place, inner, ORANGE)
         place.axvline(0, color=INK, linewidth=0.8)
         place.set_title(name + (f"  ({outside:,} beyond)" if outside else ""), fontsize=9)
         place.set_xlabel(_wrapped(f"Change of {labels[name]}", 36))

@@ -16,7 +16,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -48,6 +48,10 @@ _FORMS = {
 }
 _TFORM = re.compile(r"\s*(\d*)([LXBIJKAEDCMPQ])")
 _VALUE = re.compile(r"\s*(?:'((?:[^']|'')*)'|([TF])(?=[ /]|$)|([^\s/']+))?")
+
+#: Cards that differ between files of one kind.
+_DIFFERING = re.compile(rb"(?:NAXIS2  |CREATED |CHECKSUM|DATASUM )= .{70}", re.DOTALL)
+_END = b"END     "
 
 Rows = NDArray[np.void]
 
@@ -235,7 +239,7 @@ class _Reader:
         self.position = 0
         self.begin = 0
 
-    def headers(self) -> Iterator[dict[str, Any]]:
+    def headers(self) -> Iterator[Cards]:
         for number in range(_MAX_HDUS):
             cards = self._header(number)
             if cards is None:
@@ -243,7 +247,7 @@ class _Reader:
             yield cards
         raise ProductError(f"{self.path}: more than {_MAX_HDUS} HDUs: not one of Astra's files")
 
-    def _header(self, number: int) -> dict[str, Any] | None:
+    def _header(self, number: int) -> Cards | None:
         self.begin = self.position
         block = self._read(BLOCK)
         wanted = b"XTENSION" if number else b"SIMPLE  ="
@@ -256,11 +260,9 @@ class _Reader:
                     f"{block[:8]!r} instead of XTENSION: the file is damaged"
                 )
             return None
-        cards: dict[str, Any] = {}
-        length = len(block)
-        while not _parse_cards(block, cards):
-            length += BLOCK
-            if length > _MAX_HEADER:
+        header = block
+        while not _has_end(block):
+            if len(header) + BLOCK > _MAX_HEADER:
                 raise ProductError(
                     f"{self.path} HDU {number}: the header goes on for more than "
                     f"{_MAX_HEADER >> 20} MB without END: the file is damaged"
@@ -268,7 +270,8 @@ class _Reader:
             block = self._read(BLOCK)
             if len(block) < BLOCK:
                 raise ProductError(_cut_short(self.path, f"in the header of HDU {number}"))
-        return cards
+            header += block
+        return Cards.parse(header)
 
     def skip_data(self, number: int, cards: Mapping[str, Any]) -> None:
         length = _data_bytes(self.path, number, cards)
@@ -311,17 +314,61 @@ def _not_fits(path: Path, block: bytes) -> str:
     return f"{path}: not a FITS file: it begins with {block[:8]!r} instead of SIMPLE"
 
 
-def _parse_cards(block: bytes, cards: dict[str, Any]) -> bool:
-    """Add a block's cards to a dictionary; True at END."""
-    text = block.decode("latin-1")
+def _has_end(block: bytes) -> bool:
+    """Tell whether the END card is in a block of a header."""
+    at = block.find(_END)
+    while at >= 0 and at % CARD:
+        at = block.find(_END, at + 1)
+    return at >= 0
+
+
+class Cards(dict[str, Any]):
+    """The cards of a header, by keyword.
+
+    Attributes
+    ----------
+    layout : bytes
+        The header without the cards that differ from file to file of one kind: two tables with
+        the same layout have the same columns.
+    """
+
+    layout: bytes = b""
+
+    @classmethod
+    def parse(cls, header: bytes) -> Cards:
+        """Parse a header of whole blocks; of files of one kind, only what differs."""
+        own: dict[str, Any] = {}
+
+        def take(match: re.Match[bytes]) -> bytes:
+            if match.start() % CARD:
+                return match[0]  # words inside another card
+            _parse_cards(match[0], own)
+            return b""
+
+        layout = _DIFFERING.sub(take, header)
+        cards = cls(_parse_layout(layout))
+        cards.update(own)
+        cards.layout = layout
+        return cards
+
+
+@lru_cache(maxsize=256)
+def _parse_layout(layout: bytes) -> dict[str, Any]:
+    cards: dict[str, Any] = {}
+    _parse_cards(layout, cards)
+    return cards
+
+
+def _parse_cards(header: bytes, cards: dict[str, Any]) -> None:
+    """Add the cards up to END to a dictionary."""
+    text = header.decode("latin-1")
     for start in range(0, len(text), CARD):
         keyword = text[start : start + 8].rstrip()
         if text[start + 8 : start + 10] == "= ":
             # The first of two cards with one keyword counts, as in CFITSIO.
             cards.setdefault(keyword, _value(text[start + 10 : start + CARD]))
         elif keyword == "END":
-            return True
-    return False
+            return
 
 
 def _value(text: str) -> Any:
@@ -373,9 +420,7 @@ def _data_bytes(path: Path, number: int, cards: Mapping[str, Any]) -> int:
     return abs(bitpix) // 8 * groups * (extra + math.prod(lengths))
 
 
-def _table(
-    path: Path, number: int, cards: Mapping[str, Any], place: tuple[int, int]
-) -> TableHDU:
+def _table(path: Path, number: int, cards: Cards, place: tuple[int, int]) -> TableHDU:
     if cards.get("ZTABLE") is True:
         raise ProductError(
             f"{path} HDU {number}: a tile-compressed table; uncompress it with funpack"
@@ -384,36 +429,41 @@ def _table(
     count = _integer(path, number, cards, "TFIELDS", 0)
     if count > 999:
         raise ProductError(f"{path} HDU {number}: TFIELDS is {count}, and FITS ends at 999")
-    columns = []
-    offset = 0
-    for index in range(1, count + 1):
-        column = _column(path, number, cards, index, offset)
-        columns.append(column)
-        offset += column.width
-    if offset != row_bytes:
+    try:
+        columns = _columns(cards.layout, count)
+    except ValueError as error:
+        raise ProductError(f"{path} HDU {number}: {error}: the header is damaged") from None
+    width = columns[-1].offset + columns[-1].width if columns else 0
+    if width != row_bytes:
         raise ProductError(
-            f"{path} HDU {number}: the columns take {offset} bytes a row, but NAXIS1 is "
+            f"{path} HDU {number}: the columns take {width} bytes a row, but NAXIS1 is "
             f"{row_bytes}: the header is damaged"
         )
     name = str(cards.get("EXTNAME", "")).strip()
     rows = _integer(path, number, cards, "NAXIS2", 0)
     header_start, start = place
     length = _data_bytes(path, number, cards)
-    return TableHDU(
-        number, name, cards, tuple(columns), rows, row_bytes, start, header_start, length
-    )
+    return TableHDU(number, name, cards, columns, rows, row_bytes, start, header_start, length)
 
 
-def _column(
-    path: Path, number: int, cards: Mapping[str, Any], index: int, offset: int
-) -> FitsColumn:
+@lru_cache(maxsize=256)
+def _columns(layout: bytes, count: int) -> tuple[FitsColumn, ...]:
+    """Return the columns of a table; the same object for tables of the same layout."""
+    cards = _parse_layout(layout)
+    columns: list[FitsColumn] = []
+    offset = 0
+    for index in range(1, count + 1):
+        column = _column(cards, index, offset)
+        columns.append(column)
+        offset += column.width
+    return tuple(columns)
+
+
+def _column(cards: Mapping[str, Any], index: int, offset: int) -> FitsColumn:
     form = cards.get(f"TFORM{index}")
     match = _TFORM.match(form) if isinstance(form, str) else None
     if match is None:
-        raise ProductError(
-            f"{path} HDU {number}: TFORM{index} is {form!r}, which is no column type of FITS: "
-            "the header is damaged"
-        )
+        raise ValueError(f"TFORM{index} is {form!r}, which is no column type of FITS")
     repeat, letter = match.groups()
     name = str(cards.get(f"TTYPE{index}", "")).strip() or f"column {index}"
     null = cards.get(f"TNULL{index}")
@@ -434,13 +484,14 @@ def _number(value: Any, default: float) -> float:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else default
 
 
-def open_table(path: Path) -> int:
-    """Open a file for `read_rows`, and return its descriptor."""
-    return os.open(path, os.O_RDONLY)
-
-
 def read_rows(descriptor: int, path: Path, table: TableHDU, first: int, count: int) -> Rows:
-    """Read rows of a table.
+    """Read rows of a table, as `read_bytes` does, and return them with `TableHDU.dtype`."""
+    raw = read_bytes(descriptor, path, table, first, count)
+    return np.frombuffer(raw, dtype=table.dtype, count=count)
+
+
+def read_bytes(descriptor: int, path: Path, table: TableHDU, first: int, count: int) -> bytearray:
+    """Read rows of a table as they lie in the file.
 
     Parameters
     ----------
@@ -454,8 +505,8 @@ def read_rows(descriptor: int, path: Path, table: TableHDU, first: int, count: i
 
     Returns
     -------
-    ndarray, shape (count,)
-        With `TableHDU.dtype`.
+    bytearray
+        Of ``count * table.row_bytes`` bytes.
 
     Raises
     ------
@@ -481,7 +532,7 @@ def read_rows(descriptor: int, path: Path, table: TableHDU, first: int, count: i
                 + " (it was whole when the job began)"
             )
         done += got
-    return np.frombuffer(buffer, dtype=table.dtype, count=count)
+    return buffer
 
 
 @dataclass(frozen=True)
@@ -519,7 +570,9 @@ def column_values(rows: Rows, index: int, column: FitsColumn) -> Values:
     raw = rows[f"c{index}"]
     if column.form == "L":
         null = raw == 0
-        return Values((raw == ord("T")) | (raw == 1), null if raw.ndim == 1 and null.any() else None)
+        return Values(
+            (raw == ord("T")) | (raw == 1), null if raw.ndim == 1 and null.any() else None
+        )
     if column.form not in "BIJKED" or (column.scale == 1 and column.zero == 0):
         return Values(raw, _null(raw, column))
     if column.form in "ED":

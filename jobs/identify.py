@@ -99,7 +99,7 @@ def _named_result(
     for cards in (table.cards, file.primary):
         if name := str(cards.get("PIPELINE", "")).strip():
             return find(name)
-    return _result_of_name(file.path)
+    return result_of_name(file.path)
 
 
 def _spectra(instrument: str, columns: set[str], others: frozenset[str]) -> tuple[Any, ...]:
@@ -138,7 +138,7 @@ def _names(model: Any | None) -> frozenset[str]:
 
 def _result(file: FitsFile, columns: set[str], spectra: Iterable[Any]) -> Any | None:
     """Return the result table that the file's name or the columns tell."""
-    if (model := _result_of_name(file.path)) is not None:
+    if (model := result_of_name(file.path)) is not None:
         return model
     if "task_pk" not in columns:
         return None
@@ -148,7 +148,8 @@ def _result(file: FitsFile, columns: set[str], spectra: Iterable[Any]) -> Any | 
     return best if scores[best] > 0.5 else None
 
 
-def _result_of_name(path: Path) -> Any | None:
+def result_of_name(path: Path) -> Any | None:
+    """Return the result table that a file's name tells, None if it tells none."""
     match = _PRODUCT_NAME.match(path.name)
     if match is None:
         return None

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from astra.chunk import Written
 from astra.errors import ProductError
 from astra.ledger import Ledger, RunInfo, summarise
-from jobs import database as db
+from astra import readiness as db
 from jobs.check import Classes, check
 from jobs.commit import Committer
 from jobs.filesystems import refuse_shared
@@ -148,15 +148,17 @@ class _Job:
 
     def run(self, units: Sequence[Unit]) -> Report:
         started = time.monotonic()
-        if (path := db.sqlite_path(self.database)) is not None and not self.options.dry_run:
+        path = db.sqlite_path(self.database)
+        if path is not None and not self.options.dry_run:
             refuse_shared(path, os.environ)
+        on_server = path is None and not self.options.dry_run
+        if on_server:
+            self._prepare()
         entries = self._entries(units)
         self._check([unit for unit in units if not self._is_done(unit, entries)])
         if not self.options.dry_run:
-            from astra.models import models
-
-            own = [model for model in self.classes.values() if model not in models]
-            db.prepare(self.database, self.schema, [*models, *own])
+            if not on_server:  # where it makes the tables, which wrong input must not come to
+                self._prepare()
             self.ledger.begin()
         else:
             self.committer.is_readable = db.is_readable(self.database, self.schema)
@@ -183,6 +185,13 @@ class _Job:
         path = self.options.report.with_name(f"{self.manifest_path.stem}.{run}.summary.json")
         write_json(path, summarise(run))
         log.info("all %d tasks have ended: %s", self.options.shard.count, path)
+
+    def _prepare(self) -> None:
+        """Make sure that rows of the package's and the manifest's models can be written."""
+        from astra.models import models
+
+        own = [model for model in self.classes.values() if model not in models]
+        db.prepare(self.database, self.schema, [*models, *own])
 
     def _entries(self, units: Sequence[Unit]) -> Entries:
         """Return what the ledger knows of the files."""

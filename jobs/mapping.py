@@ -10,7 +10,7 @@ the README's page on the data.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +46,15 @@ class Target:
         Field -> index of the FITS column.
     constants : dict of str to value
         Field -> the value of every row, from the header or the manifest.
+    has_pixels : bool
+        Whether the file has pixel arrays of the table's rows, so that its path is kept.
     """
 
     model: Any
     policy: str
     fields: dict[str, int] = field(default_factory=dict)
     constants: dict[str, Any] = field(default_factory=dict)
+    has_pixels: bool = False
 
     def has(self, name: str) -> bool:
         """Tell whether the model has a column of this name to be written."""
@@ -79,6 +82,8 @@ class TableMapping:
         Fields that the file has no column for, as ``Table.field``.
     primary : mapping of str to value
         The primary header's cards.
+    kind : object
+        The same for files of one kind, whose rows can be shaped together.
     """
 
     table: TableHDU
@@ -91,6 +96,7 @@ class TableMapping:
     problems: list[str] = field(default_factory=list)
     lacking: list[str] = field(default_factory=list)
     primary: Mapping[str, Any] = field(default_factory=dict)
+    kind: object = None
 
     @property
     def targets(self) -> list[Target]:
@@ -102,7 +108,7 @@ class TableMapping:
 def map_table(
     file: FitsFile, table: TableHDU, product: Product, models: Models, path: Path
 ) -> TableMapping:
-    """Find the table and field of every column of an HDU.
+    """Find the table and field of every column of an HDU, and what its header gives.
 
     Parameters
     ----------
@@ -120,17 +126,66 @@ def map_table(
     TableMapping
         With every problem that the header alone can tell.
     """
-    return _Mapper(file, table, product, models, path).map()
+    return with_header(map_columns(file, table, product, models), file, table, path)
+
+
+def map_columns(file: FitsFile, table: TableHDU, product: Product, models: Models) -> TableMapping:
+    """Find the table and field of every column of an HDU.
+
+    What depends on the values in the headers is left to `with_header`, so that files of one kind
+    need this only once.
+    """
+    mapping = _Mapper(file, table, product, models).map()
+    mapping.kind = mapping
+    return mapping
+
+
+def with_header(mapping: TableMapping, file: FitsFile, table: TableHDU, path: Path) -> TableMapping:
+    """Return a mapping for one more file of the same kind, with what its headers give."""
+    copies = {
+        id(target): replace(target, constants=dict(target.constants)) for target in mapping.targets
+    }
+    own = replace(
+        mapping,
+        table=table,
+        source=copies.get(id(mapping.source)),
+        spectra=[copies[id(target)] for target in mapping.spectra],
+        result=copies.get(id(mapping.result)),
+        checks=[(index, copies[id(target)], name) for index, target, name in mapping.checks],
+        problems=[f"{path} {table.label}: {text}" for text in mapping.problems],
+        primary=file.primary,
+    )
+    for target in own.targets:
+        if target.has_pixels:
+            target.constants["path"] = str(path)
+    if own.source is not None and "SDSS_ID" in file.primary:
+        own.source.constants.update(_source_from_cards(file.primary))
+    if own.result is not None and "v_astra" not in {**own.result.fields, **own.result.constants}:
+        version = _version(own, own.result)
+        if isinstance(version, str):
+            own.problems.append(f"{path} {table.label}: {version}")
+        else:
+            own.result.constants["v_astra"] = version
+    return own
+
+
+def _version(mapping: TableMapping, result: Target) -> int | str:
+    """Return the version of results without a column of it, or what is wrong with the card."""
+    for cards in (mapping.table.cards, mapping.primary):
+        if text := str(cards.get("V_ASTRA") or "").strip():
+            try:
+                return version_string_to_integer(text)
+            except UsageError as error:
+                return f"the V_ASTRA card: {error}; set `v_astra` in the manifest"
+    default: int = result.model._meta.fields["v_astra"].default
+    return default
 
 
 class _Mapper:
-    def __init__(
-        self, file: FitsFile, table: TableHDU, product: Product, models: Models, path: Path
-    ) -> None:
+    def __init__(self, file: FitsFile, table: TableHDU, product: Product, models: Models) -> None:
         self.file = file
         self.table = table
         self.product = product
-        self.path = path
         self.names = _field_names(table, product.columns or {})
         self.of_one_object = "SDSS_ID" in file.primary
         self._without_place: list[FitsColumn] = []
@@ -225,14 +280,13 @@ class _Mapper:
     def _place_virtual(self, target: Target, name: str, index: int) -> bool:
         """Place a column that is no column of the table: pixels, or a flag that follows."""
         if name in pixel_arrays(target.model):
-            if "path" in target.model._meta.fields:
-                target.constants["path"] = str(self.path)
+            target.has_pixels = "path" in target.model._meta.fields
             return True
         attribute = _class_attribute(target.model, name)
-        if isinstance(attribute, DerivedFlag | Flag):
-            if bit_fields(target.model, name) <= set(self.names.values()):
-                self.mapping.checks.append((index, target, name))
-                return True
+        is_flag = isinstance(attribute, DerivedFlag | Flag)
+        if is_flag and bit_fields(target.model, name) <= set(self.names.values()):
+            self.mapping.checks.append((index, target, name))
+            return True
         return False
 
     def _place_source_key(self, index: int) -> bool:
@@ -276,7 +330,8 @@ class _Mapper:
             if sources:
                 self._problem(
                     "no column sdss_id, by which sources are known, so there is no place for "
-                    f"{_some(sources)}; name its column under `columns`, or put these under `ignore`"
+                    f"{_some(sources)}; name its column under `columns`, or put these under "
+                    "`ignore`"
                 )
                 left = [column for column in left if column.name not in sources]
         for column in left:
@@ -312,41 +367,28 @@ class _Mapper:
             first = False
 
     def _add_constants(self) -> None:
-        source, result = self.mapping.source, self.mapping.result
-        if source is not None and self.of_one_object:
-            source.constants.update(_source_from_cards(self.file.primary))
+        """Take what the manifest gives."""
+        result = self.mapping.result
         if result is None:
             return
         if self.product.v_astra is not None:
             result.fields.pop("v_astra", None)
             result.constants["v_astra"] = self.product.v_astra
-        elif "v_astra" not in result.fields:
-            self._add_version(result)
         if self.product.tag is not None:
             result.constants["tag"] = self.product.tag
-
-    def _add_version(self, result: Target) -> None:
-        for cards in (self.table.cards, self.file.primary):
-            if text := str(cards.get("V_ASTRA") or "").strip():
-                try:
-                    result.constants["v_astra"] = version_string_to_integer(text)
-                except UsageError as error:
-                    self._problem(f"the V_ASTRA card: {error}; set `v_astra` in the manifest")
-                return
-        result.constants["v_astra"] = result.model._meta.fields["v_astra"].default
 
     def _check_keys(self) -> None:
         """Make sure that each table's rows can be told apart."""
         source, result = self.mapping.source, self.mapping.result
-        if source is not None and "sdss_id" not in {**source.fields, **source.constants}:
+        if source is not None and "sdss_id" not in source.fields and not self.of_one_object:
             self._problem("no column sdss_id, by which sources are known")
-        if result is not None and not self.mapping.spectra:
-            if "spectrum_pk" not in result.fields:
-                self._problem(
-                    f"no column spectrum_pk, by which {result.model.__name__} is tied to its "
-                    "spectrum; name its column under `columns`, or give `spectrum:` a table "
-                    "whose natural key the file has"
-                )
+        is_alone = result is not None and not self.mapping.spectra
+        if result is not None and is_alone and "spectrum_pk" not in result.fields:
+            self._problem(
+                f"no column spectrum_pk, by which {result.model.__name__} is tied to its "
+                "spectrum; name its column under `columns`, or give `spectrum:` a table "
+                "whose natural key the file has"
+            )
         for target in self.mapping.spectra:
             key = [name for name in target.model.natural_key if name not in target.fields]
             if "spectrum_pk" not in target.fields and len(key) == len(target.model.natural_key):
@@ -398,14 +440,24 @@ class _Mapper:
     def _tell_lacking(self) -> None:
         for target in self.mapping.targets:
             have = {*target.fields, *target.constants, *_GIVEN}
-            self.mapping.lacking += [
-                f"{target.model.__name__}.{each.name}"
+            if target is self.mapping.source and self.of_one_object:
+                have |= _source_from_cards(self.file.primary).keys()
+            lacking = [
+                each
                 for each in target.model._meta.sorted_fields
                 if each.name not in have and not each.primary_key
             ]
+            table = target.model.__name__
+            self.mapping.lacking += [f"{table}.{each.name}" for each in lacking]
+            for each in lacking:
+                if not each.null and each.default is None and each.name != "sdss_id":
+                    self._problem(
+                        f"no column for {table}.{each.name}, which must have a value; name its "
+                        "column under `columns`, or declare the field with null=True or a default"
+                    )
 
     def _problem(self, text: str) -> None:
-        self.mapping.problems.append(f"{self.file.path} {self.table.label}: {text}")
+        self.mapping.problems.append(text)
 
 
 #: Labels of columns with one integer.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from astra import schema as versions
-from jobs import database as db
+from astra import readiness as db
 from jobs.manifest import check_names, load_manifest
 
 

@@ -3,84 +3,189 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import os
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
 from astra.chunk import Written
+from jobs.text import count, duration, size
 
 log = logging.getLogger("astra")
 
+#: In a log, a line every so many seconds.
+EVERY = 10.0
+#: Files up to which the end of each has its line.
+_FEW_FILES = 20
+
+
+@dataclass
+class _Pace:
+    """What has been done, how fast, and what is left.
+
+    Attributes
+    ----------
+    files, total_bytes, total_rows : int
+        How much there is; rows are 0 where nobody has counted them.
+    done, bytes, rows : int
+        How much of it is done.
+    began : float
+        On a clock of seconds.
+    """
+
+    files: int = 0
+    total_bytes: int = 0
+    total_rows: int = 0
+    done: int = 0
+    bytes: int = 0
+    rows: int = 0
+    began: float = 0.0
+    clock: Callable[[], float] = field(default=time.monotonic)
+
+    @property
+    def share(self) -> float:
+        """Which part is done: by rows if they are known, by bytes of whole files if not."""
+        if self.total_rows:
+            return min(self.rows / self.total_rows, 1.0)
+        return self.bytes / self.total_bytes if self.total_bytes else 0.0
+
+    @property
+    def rate(self) -> float:
+        """Rows a second, since the beginning."""
+        return self.rows / max(self.clock() - self.began, 1e-3)
+
+    @property
+    def left(self) -> str:
+        """How long it will take still, in words; empty while nobody knows."""
+        if not 0 < self.share < 1:
+            return ""
+        return f"{duration((self.clock() - self.began) * (1 / self.share - 1))} left"
+
+    def rows_text(self) -> str:
+        """Return the rows that are done, and of how many if that is known."""
+        if self.total_rows:
+            return f"{self.rows:,} of {count(self.total_rows, 'row')}"
+        return count(self.rows, "row")
+
 
 class LineProgress:
-    """Writes one line a chunk to the log."""
+    """Writes lines to the log: one every ten seconds, and the end of each of a few files."""
 
-    def __init__(self) -> None:
-        self.files = 0
-        self.done = 0
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._pace = _Pace(clock=clock)
+        self._last = 0.0
+        self._told = 0
 
-    def begin(self, files: int, total_bytes: int) -> None:
+    def begin(self, files: int, total_bytes: int, total_rows: int = 0) -> None:
         """Say how much there is."""
-        self.files = files
-        log.info("%d files, %.1f MB", files, total_bytes / 1e6)
+        clock = self._pace.clock
+        self._pace = _Pace(files, total_bytes, total_rows, began=clock(), clock=clock)
+        self._last = self._pace.began
+        rows = f", {count(total_rows, 'row')}" if total_rows else ""
+        log.info("%s, %s%s", count(files, "file"), size(total_bytes), rows)
 
     def chunk(self, path: Path, rows: int, written: Written, seconds: float) -> None:
-        """Write the chunk's line."""
-        log.info(
-            "%s: %d rows in %.2f s (%d inserted, %d updated, %d rejected)",
-            path.name, rows, seconds, written.inserted, written.updated, len(written.rejected),
-        )  # fmt: skip
+        """Count the rows, and tell if it is time to."""
+        self._pace.rows += rows
+        log.debug(
+            "%s: %s in %s (%s inserted, %s updated, %s set aside)",
+            path.name,
+            count(rows, "row"),
+            duration(seconds),
+            f"{written.inserted:,}",
+            f"{written.updated:,}",
+            f"{len(written.rejected):,}",
+        )
+        if self._pace.clock() - self._last >= EVERY:
+            self._tell(path.name)
 
     def end_file(self, path: Path, size: int) -> None:
         """Count the file."""
-        self.done += 1
+        self._pace.done += 1
+        self._pace.bytes += size
+        if self._pace.files <= _FEW_FILES:
+            self._tell(path.name)
 
     def end(self) -> None:
-        """Nothing is left to be said: the summary follows."""
+        """Tell what has not been told."""
+        if self._pace.rows > self._told:
+            self._tell("")
+
+    def _tell(self, name: str) -> None:
+        pace = self._pace
+        self._last, self._told = pace.clock(), pace.rows
+        log.info(
+            "%s%s of %s, %s, %s rows/s%s",
+            f"{name}: " if name else "",
+            f"{pace.done:,}",
+            count(pace.files, "file"),
+            pace.rows_text(),
+            f"{pace.rate:,.0f}",
+            f", {pace.left}" if pace.left else "",
+        )
 
 
 class BarProgress:
-    """Draws a bar of bytes, with rows and time left."""
+    """Draws two bars: files, and rows with rate and time left."""
 
     def __init__(self, bars: Any) -> None:
         self.bars = bars
-        self.task: Any = None
-        self.rows = 0
+        self._pace = _Pace()
+        self._files: Any = None
+        self._rows: Any = None
 
-    def begin(self, files: int, total_bytes: int) -> None:
-        """Draw the bar."""
-        self.task = self.bars.add_task("", total=total_bytes, rows=0, name="")
+    def begin(self, files: int, total_bytes: int, total_rows: int = 0) -> None:
+        """Draw the bars."""
+        self._pace = _Pace(files, total_bytes, total_rows, began=time.monotonic())
+        self._files = self.bars.add_task("files", total=files, text="")
+        # Without a count of rows, the bar moves with the bytes of whole files.
+        self._rows = self.bars.add_task("rows", total=1.0, text="")
+        self._draw("")
 
-    def chunk(self, path: Path, rows: int, written: Written, seconds: float) -> None:
-        """Count the rows."""
-        self.rows += rows
-        self.bars.update(self.task, rows=self.rows, name=path.name)
+    def chunk(self, path: Path, rows: int, *_: object) -> None:
+        """Move the bar of rows."""
+        self._pace.rows += rows
+        self._draw(path.name)
 
     def end_file(self, path: Path, size: int) -> None:
-        """Move the bar."""
-        self.bars.advance(self.task, size)
+        """Move the bar of files."""
+        self._pace.done += 1
+        self._pace.bytes += size
+        self._draw(path.name)
 
     def end(self) -> None:
-        """Leave the bar as it is."""
+        """Leave the bars as they are."""
+
+    def _draw(self, name: str) -> None:
+        pace = self._pace
+        text = f"{pace.done:,} of {pace.files:,}" + (f"  {name}" if name else "")
+        self.bars.update(self._files, completed=pace.done, text=text)
+        parts = [pace.rows_text(), f"{pace.rate:,.0f} rows/s", pace.left]
+        self.bars.update(self._rows, completed=pace.share, text="  ".join(filter(None, parts)))
+
+
+def wants_bars(stream: TextIO, verbosity: int = 0) -> bool:
+    """Tell whether bars are wanted: on a terminal that can move its cursor, unless told not to."""
+    return verbosity >= 0 and stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 @contextmanager
-def progress_for(stream: TextIO) -> Iterator[LineProgress | BarProgress]:
-    """Give bars if a stream is a terminal, lines if not."""
-    if not stream.isatty():
+def progress_for(stream: TextIO, verbosity: int = 0) -> Iterator[LineProgress | BarProgress]:
+    """Give bars if a stream is a terminal, lines if not; see `jobs.logs` for the latter."""
+    if not wants_bars(stream, verbosity):
         yield LineProgress()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn
 
     bars = Progress(
-        TextColumn("{task.fields[name]}"),
+        TextColumn("{task.description:>5}"),
         BarColumn(),
-        TextColumn("{task.fields[rows]:,} rows"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[text]}"),
         console=Console(file=stream),
     )
-    log.setLevel(logging.WARNING)
     with bars:
         yield BarProgress(bars)

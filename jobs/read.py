@@ -16,12 +16,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from astra.block import concatenate
-from astra.chunk import Chunk, Part
+from astra.chunk import Chunk
 from astra.errors import ProductError
 from astra.ledger import Claim, Identity
 from jobs import checksum, fits, scratch
-from jobs.check import Classes, mappings
+from jobs.check import Classes, Mapper
 from jobs.manifest import Manifest, Product
 from jobs.mapping import TableMapping
 from jobs.plan import Unit
@@ -29,11 +28,14 @@ from jobs.shape import shape
 
 T = TypeVar("T")
 
+#: A chunk takes so many bytes of rows at most, however few rows that is.
+_BATCH_BYTES = 1 << 26
+
 Entries = Mapping[str, Sequence[Mapping[str, Any]]]
 """What the ledger knows of files; see `astra.ledger.Ledger.entries`."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Origin:
     """Rows of one HDU that a chunk has.
 
@@ -43,8 +45,8 @@ class Origin:
     mapping : TableMapping
     claim : Claim
         Which HDU and rows they are.
-    rows : ndarray
-        As they lie in the file.
+    raw : bytearray
+        The rows as they lie in the file.
     kept : ndarray of int64
         Which of them are in the chunk, in its order.
     rejected : dict of int to str
@@ -54,9 +56,14 @@ class Origin:
     unit: Unit
     mapping: TableMapping
     claim: Claim
-    rows: fits.Rows
-    kept: NDArray[np.int64]
-    rejected: dict[int, str]
+    raw: bytearray | bytes
+    kept: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    rejected: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> fits.Rows:
+        """The rows as they lie in the file."""
+        return np.frombuffer(self.raw, dtype=self.mapping.table.dtype, count=self.claim.count)
 
     def without(self, count: int) -> Origin:
         """Return what is left when the first rows are done already."""
@@ -65,7 +72,7 @@ class Origin:
         return replace(
             self,
             claim=claim,
-            rows=self.rows[count:],
+            raw=self.raw[count * self.mapping.table.row_bytes :],
             kept=self.kept[self.kept >= count] - count,
             rejected={row - count: why for row, why in self.rejected.items() if row >= count},
         )
@@ -132,7 +139,7 @@ class Reader:
         self, manifest: Manifest, classes: Classes, batch_rows: int, entries: Entries
     ) -> None:
         self.manifest = manifest
-        self.classes = classes
+        self.mapper = Mapper(classes)
         self.batch_rows = batch_rows
         self.entries = entries
         self.failed_products: set[int] = set()
@@ -151,14 +158,14 @@ class Reader:
                 if isinstance(item, EndOfUnit):
                     ended.append(item)
                 else:
-                    yield from collector.add(*item)
+                    yield from collector.add(item)
             if collector.is_empty:
                 yield from ended
                 ended = []
         yield from collector.flush()
         yield from ended
 
-    def _read_unit(self, unit: Unit) -> Iterator[tuple[Origin, Chunk] | EndOfUnit]:
+    def _read_unit(self, unit: Unit) -> Iterator[Origin | EndOfUnit]:
         product = self.manifest.products[unit.product]
         if unit.product in self.failed_products:
             return
@@ -170,9 +177,8 @@ class Reader:
                 return
             any_rows = False
             with scratch.unpacked(unit.path) as (copy, file):
-                wanted = list(mappings(file, product, self.classes))
+                wanted = list(self.mapper.mappings(file, product))
                 for mapping in wanted:
-                    mapping.primary = file.primary
                     any_rows |= bool(mapping.table.rows)
                     whole = _identity_of_table(identity, mapping, len(wanted))
                     yield from self._read_table(unit, copy, mapping, whole)
@@ -182,7 +188,7 @@ class Reader:
 
     def _read_table(
         self, unit: Unit, copy: Path, mapping: TableMapping, identity: Identity
-    ) -> Iterator[tuple[Origin, Chunk]]:
+    ) -> Iterator[Origin]:
         if mapping.problems:
             raise ProductError(f"{mapping.problems[0]} (the file has changed since it was checked)")
         table = mapping.table
@@ -191,13 +197,11 @@ class Reader:
             if self.manifest.products[unit.product].verify:
                 checksum.verify(descriptor, unit.path, table)
             first = rows_done(self.entries.get(str(unit.path), ()), identity)
-            for start in range(first, table.rows, self.batch_rows):
-                count = min(self.batch_rows, table.rows - start)
-                rows = fits.read_rows(descriptor, unit.path, table, start, count)
-                shaped = shape(rows, mapping)
-                claim = Claim(identity, start, count)
-                rejected = dict(shaped.rejected)
-                yield Origin(unit, mapping, claim, rows, shaped.kept, rejected), shaped.chunk
+            step = min(self.batch_rows, max(1, _BATCH_BYTES // max(table.row_bytes, 1)))
+            for start in range(first, table.rows, step):
+                count = min(step, table.rows - start)
+                raw = fits.read_bytes(descriptor, unit.path, table, start, count)
+                yield Origin(unit, mapping, Claim(identity, start, count), raw)
         finally:
             os.close(descriptor)
 
@@ -265,76 +269,47 @@ def rows_done(entries: Sequence[Mapping[str, Any]], table: Identity) -> int:
     return 0
 
 
-@dataclass
-class _Lane:
-    """Rows of many small files that go to the same columns, until they make a chunk."""
-
-    origins: list[Origin] = field(default_factory=list)
-    chunks: list[Chunk] = field(default_factory=list)
-    read: int = 0
-
-
 class _Collector:
-    """Fills chunks across files."""
+    """Fills chunks across files of one kind."""
 
     def __init__(self, batch_rows: int) -> None:
         self.batch_rows = batch_rows
-        self._lanes: dict[Any, _Lane] = {}
+        self._lanes: dict[int, list[Origin]] = {}
 
     @property
     def is_empty(self) -> bool:
         return not self._lanes
 
-    def add(self, origin: Origin, chunk: Chunk) -> Iterator[Batch]:
+    def add(self, origin: Origin) -> Iterator[Batch]:
         """Take rows, and give a chunk if there are enough."""
-        signature = _signature(chunk)
-        lane = self._lanes.setdefault(signature, _Lane())
-        lane.origins.append(origin)
-        lane.chunks.append(chunk)
-        lane.read += len(origin.rows)
-        if lane.read >= self.batch_rows:
-            yield from self.flush(signature)
+        kind = id(origin.mapping.kind)  # which the mapping keeps alive
+        lane = self._lanes.setdefault(kind, [])
+        lane.append(origin)
+        rows = sum(each.claim.count for each in lane)
+        if rows >= self.batch_rows or rows * origin.mapping.table.row_bytes >= _BATCH_BYTES:
+            yield from self.flush(kind)
 
-    def flush(self, *signatures: Any) -> Iterator[Batch]:
-        """Give what is left, of some lanes or of all."""
-        for signature in signatures or list(self._lanes):
-            lane = self._lanes.pop(signature)
-            yield Batch(_join(lane.chunks), lane.origins)
+    def flush(self, *kinds: int) -> Iterator[Batch]:
+        """Give what is left, of some kinds or of all."""
+        for kind in kinds or list(self._lanes):
+            yield _shaped(self._lanes.pop(kind))
 
 
-def _signature(chunk: Chunk) -> Any:
-    """Return what chunks must have in common to be put together."""
-    parts = [part for part in (chunk.source, *chunk.spectra, chunk.result) if part is not None]
-    return tuple((part.model, part.policy, _shape(part)) for part in parts)
-
-
-def _shape(part: Part) -> Any:
-    return tuple(
-        (name, column.values.shape[1:], column.values.dtype.kind)
-        for name, column in part.block.columns.items()
-    )
-
-
-def _join(chunks: list[Chunk]) -> Chunk:
-    if len(chunks) == 1:
-        return chunks[0]
-
-    def joined(parts: list[Part]) -> Part:
-        return replace(parts[0], block=concatenate([part.block for part in parts]))
-
-    def optional(parts: list[Part | None]) -> Part | None:
-        there = [part for part in parts if part is not None]
-        return joined(there) if there else None
-
-    return Chunk(
-        rows=sum(chunk.rows for chunk in chunks),
-        source=optional([chunk.source for chunk in chunks]),
-        spectra=tuple(
-            joined([chunk.spectra[n] for chunk in chunks]) for n in range(len(chunks[0].spectra))
-        ),
-        result=optional([chunk.result for chunk in chunks]),
-        base=chunks[0].base,
-    )
+def _shaped(origins: list[Origin]) -> Batch:
+    """Shape the rows of several files at once, and find out which are whose."""
+    counts = [origin.claim.count for origin in origins]
+    raw = origins[0].raw if len(origins) == 1 else b"".join(origin.raw for origin in origins)
+    rows = np.frombuffer(raw, dtype=origins[0].mapping.table.dtype, count=sum(counts))
+    shaped = shape(rows, [origin.mapping for origin in origins], counts)
+    rejected = dict(shaped.rejected)
+    start = 0
+    for origin, count in zip(origins, counts, strict=True):
+        first, last = np.searchsorted(shaped.kept, [start, start + count])
+        origin.kept = shaped.kept[first:last] - start
+        own = [row for row in range(start, start + count) if row in rejected] if rejected else []
+        origin.rejected = {row - start: rejected[row] for row in own}
+        start += count
+    return Batch(shaped.chunk, origins)
 
 
 def ahead(items: Iterable[T], depth: int = 1) -> Generator[T, None, None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -44,22 +44,26 @@ class Shaped:
     rejected: list[tuple[int, str]]
 
 
-def shape(rows: Rows, mapping: TableMapping) -> Shaped:
-    """Shape rows as they lie in the file into blocks for each table.
+def shape(rows: Rows, mappings: Sequence[TableMapping], counts: Sequence[int]) -> Shaped:
+    """Shape rows as they lie in files of one kind into blocks for each table.
 
     Parameters
     ----------
     rows : ndarray, shape (n_rows,)
         As `jobs.fits.read_rows` returns them.
-    mapping : TableMapping
+    mappings : sequence of TableMapping
+        Of each file, all of one `TableMapping.kind`.
+    counts : sequence of int
+        How many of the rows are of which file, in their order.
 
     Returns
     -------
     Shaped
         A row is kept or rejected whole.
     """
-    shaper = _Shaper(rows, mapping)
-    parts = [shaper.part(target) for target in mapping.targets]
+    mapping = mappings[0]
+    shaper = _Shaper(rows, mappings, counts)
+    parts = [shaper.part(number) for number in range(len(mapping.targets))]
     shaper.check_flags()
     shaper.check_versions(parts)
     shaper.check_source_keys()
@@ -93,9 +97,11 @@ def _reasons(misfits: Sequence[Misfit]) -> list[tuple[int, str]]:
 
 
 class _Shaper:
-    def __init__(self, rows: Rows, mapping: TableMapping) -> None:
+    def __init__(self, rows: Rows, mappings: Sequence[TableMapping], counts: Sequence[int]) -> None:
         self.rows = rows
-        self.mapping = mapping
+        self.mapping = mapping = mappings[0]
+        self._targets = [each.targets for each in mappings]
+        self._file_of_row = np.repeat(np.arange(len(counts)), counts)
         self.misfits: list[Misfit] = []
         self._values: dict[int, Values] = {}
         self._missing = missing_masks(rows, mapping.table)
@@ -107,29 +113,34 @@ class _Shaper:
             self._values[index] = column_values(self.rows, index, column)
         return self._values[index]
 
-    def part(self, target: Target) -> Part:
+    def integers(self, index: int) -> NDArray[np.int64]:
+        """Return a column of integers in the machine's byte order."""
+        return self.values(index).values.astype(np.int64)
+
+    def part(self, number: int) -> Part:
         """Shape one table's columns."""
+        target = self.mapping.targets[number]
         columns: dict[str, Column] = {}
         for name, index in target.fields.items():
             columns[name] = self._column(target, name, index)
-        for name, value in target.constants.items():
-            columns[name] = self._constant(target, name, value, columns.get(name))
+        for name in target.constants:
+            values = [targets[number].constants.get(name) for targets in self._targets]
+            columns[name] = self._constant(target, name, values, columns.get(name))
         return Part(target.model, Block(columns, len(self.rows)), target.policy)
 
     def _column(self, target: Target, name: str, index: int) -> Column:
         values = self.values(index)
         if target is self.mapping.source and name == "pk":
-            storage: Storage | None = _INTEGER  # a wish, not a key
+            storage = _INTEGER  # a wish, not a key
         else:
-            storage = storage_of(target.model._meta.fields[name])
-        assert storage is not None
+            storage = _storage(target, name)
         if index in self._missing and takes_as_is(storage, self.mapping.table.columns[index]):
             return Column(values.values, self._missing[index])
         if name == "v_astra":
             values, bad = _versions(values, storage)
             if values.null is not None:
                 bad &= ~values.null  # missing is reason enough
-            self._note(index, [(bad, lambda row: "is no version such as 0.8.1 or 8001")])
+            self._note(index, [(bad, _always("is no version such as 0.8.1 or 8001"))])
         fitted = fit(storage, values.values, values.null, values.grid)
         self._note(index, fitted.misfits)
         return fitted.column
@@ -140,32 +151,23 @@ class _Shaper:
             if bad.any():
                 self.misfits.append((bad, _prefixed(name, reason)))
 
-    def _constant(self, target: Target, name: str, value: Any, column: Column | None) -> Column:
-        """Return a column that has a header's or the manifest's value in each row."""
-        storage = storage_of(target.model._meta.fields[name])
-        assert storage is not None
-        count = len(self.rows)
-        if value is None and not storage.nullable:
-            value = target.model._meta.fields[name].default  # of bit fields, 0
-        try:
-            fitted = _fit_constant(storage, value)
-        except (TypeError, ValueError, OverflowError) as error:
-            self._refuse_all(name, f"{value!r}: {error}")
-            fitted = Fitted(Column(np.zeros(1, dtype=storage.dtype)), [])
-        for bad, reason in fitted.misfits:
-            if bad.any():
-                self._refuse_all(name, reason(0))
-        null = fitted.column.null
-        filled = Column(
-            np.broadcast_to(fitted.column.values, (count,)),
-            None if null is None else np.broadcast_to(null, (count,)),
-        )
-        return filled if column is None or storage.kind != "text" else _filled(column, filled)
+    def _constant(
+        self, target: Target, name: str, values: list[Any], column: Column | None
+    ) -> Column:
+        """Return a column that has each file's header's or the manifest's value in its rows."""
+        storage = _storage(target, name)
+        if not storage.nullable:
+            default = target.model._meta.fields[name].default  # of bit fields, 0
+            values = [default if value is None else value for value in values]
+        fitted, problems = _fit_constants(storage, values)
+        for file, reason in problems.items():
+            self._refuse(file, f"header {name}: {reason}")
+        of_rows = fitted.take(self._file_of_row)
+        return of_rows if column is None or storage.kind != "text" else _filled(column, of_rows)
 
-    def _refuse_all(self, name: str, reason: str) -> None:
-        """Set all rows aside for what their header or the manifest says."""
-        every = np.ones(len(self.rows), dtype=bool)
-        self.misfits.append((every, lambda row: f"header {name}: {reason}"))
+    def _refuse(self, file: int, reason: str) -> None:
+        """Set all rows of a file aside for what its header or the manifest says."""
+        self.misfits.append((self._file_of_row == file, _always(reason)))
 
     def check_flags(self) -> None:
         """Find rows whose column of a flag contradicts the bits."""
@@ -174,7 +176,7 @@ class _Shaper:
             if given.dtype.kind != "b":
                 given = given != 0
             bits = {
-                field: self.values(target.fields[field]).values.astype(np.int64)
+                field: self.integers(target.fields[field])
                 for field in bit_fields(target.model, name)
             }
             allowed = [_flag(target.model, rule, bits) for rule in _rules(target.model, name)]
@@ -187,17 +189,28 @@ class _Shaper:
             return
         version = parts[-1].block.integers("v_astra") // 1000
         for index in self.mapping.versions:
-            wrong = self.values(index).values.astype(np.int64) != version
-            self._note(index, [(wrong, lambda row: "is not v_astra / 1000")])
+            wrong = self.integers(index) != version
+            self._note(index, [(wrong, _always("is not v_astra / 1000"))])
 
     def check_source_keys(self) -> None:
         """Find rows whose columns `source` and `source_pk` name different sources."""
         first, *others = self.mapping.source_keys or [0]
         for index in others:
-            one, other = (self.values(each).values for each in (first, index))
+            one, other = self.integers(first), self.integers(index)
             wrong = (one != other) & (one >= 0) & (other >= 0)
             name = self.mapping.table.columns[first].name
-            self._note(index, [(wrong, lambda row: f"names another source than {name}")])
+            self._note(index, [(wrong, _always(f"names another source than {name}"))])
+
+
+def _storage(target: Target, name: str) -> Storage:
+    storage = storage_of(target.model._meta.fields[name])
+    if storage is None:  # which the mapping has told before any row is read
+        raise TypeError(f"{target.model.__name__}.{name} cannot be filled from FITS")
+    return storage
+
+
+def _always(reason: str) -> Callable[[int], str]:
+    return lambda _: reason
 
 
 def _prefixed(name: str, reason: Callable[[int], str]) -> Callable[[int], str]:
@@ -208,21 +221,48 @@ def _contradiction(given: NDArray[np.generic]) -> Callable[[int], str]:
     return lambda row: f"is {bool(given[row])}, which the bits of the flags contradict"
 
 
-def _fit_constant(storage: Storage, value: Any) -> Fitted:
-    """Fit one value of a header; None is a card without a value."""
-    null = np.array([value is None])
+def _fit_constants(storage: Storage, values: list[Any]) -> tuple[Column, dict[int, str]]:
+    """Fit one value of each file; None is a card without a value.
+
+    Returns
+    -------
+    column : Column
+    problems : dict of int to str
+        Which values do not fit, and why.
+    """
+    problems: dict[int, str] = {}
+    try:
+        fitted = _fit_values(storage, values)
+    except (TypeError, ValueError, OverflowError):
+        # One of them is not what it should be: find out which.
+        for number, value in enumerate(values):
+            try:
+                _fit_values(storage, [value])
+            except (TypeError, ValueError, OverflowError) as error:
+                problems[number] = f"{value!r}: {error}"
+        good = [None if number in problems else value for number, value in enumerate(values)]
+        fitted = _fit_values(replace(storage, nullable=True), good)
+    for bad, reason in fitted.misfits:
+        for number in np.flatnonzero(bad).tolist():
+            problems.setdefault(number, reason(number))
+    return fitted.column, problems
+
+
+def _fit_values(storage: Storage, values: list[Any]) -> Fitted:
+    null = np.array([value is None for value in values])
     if storage.kind == "text":
-        text = "" if value is None else str(value)
-        return fit(storage, np.array([text.encode("utf-8", "surrogateescape")]), null)
+        texts = ["" if value is None else str(value) for value in values]
+        encoded = [text.encode("utf-8", "surrogateescape") for text in texts]
+        return fit(storage, np.array(encoded, dtype="S"), null)
     if storage.kind == "float":
         # A card's decimal stands for the nearest number that the field can hold.
-        number = np.array([np.nan if value is None else float(value)])
+        numbers = np.array([np.nan if value is None else float(value) for value in values])
         with np.errstate(over="ignore"):
-            array = number.astype(storage.dtype)
-        if np.isinf(array).any() and np.isfinite(number).all():
+            array = numbers.astype(storage.dtype)
+        if (np.isinf(array) & np.isfinite(numbers)).any():
             raise OverflowError(f"too large for a {storage.label}")
         return fit(storage, array, null)
-    return fit(storage, np.array([0 if value is None else value]), null)
+    return fit(storage, np.array([0 if value is None else value for value in values]), null)
 
 
 def _filled(column: Column, text: Column) -> Column:
@@ -241,7 +281,7 @@ def _versions(values: Values, storage: Storage) -> tuple[Values, Mask]:
     elif storage.kind == "text" and array.dtype.kind in "iu":
         convert, dtype = _to_text, "S16"
     elif storage.kind == "integer" and array.dtype.kind == "i":
-        return values, array < 0
+        return values, array.astype(np.int64) < 0
     else:
         return values, np.zeros(len(array), dtype=bool)
     unique, which = np.unique(array, return_inverse=True)

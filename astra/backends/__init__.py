@@ -94,3 +94,10 @@ def backend_for(database: Database) -> Backend:
     from astra.backends import sqlite
 
     return sqlite.SqliteBackend(database)
+
+
+def driver_error(error: BaseException) -> BaseException:
+    """Return what the driver raised: peewee wraps it, and twice where it connected by itself."""
+    while (inner := getattr(error, "orig", None)) is not None:
+        error = inner
+    return error

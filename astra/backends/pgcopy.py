@@ -20,10 +20,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from astra.block import Column
+from astra.runs import Run, runs
 
 SIGNATURE = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 TRAILER = b"\xff\xff"
@@ -199,17 +199,27 @@ class _Strings:
 def _fields(columns: Sequence[Column]) -> list[_Field]:
     """Put columns that lie side by side in memory together."""
     fields: list[_Field] = []
-    run: list[Column] = []
-    for column in columns:
-        payload = Column(_payload(column.values), column.null)
-        if run and not (_follows(run, payload)):
-            fields.append(_numbers(run))
-            run = []
-        if payload.values.dtype.kind in "if" and payload.values.dtype.itemsize >= _WORD:
-            run.append(payload)
+    for each in runs(Column(_payload(column.values), column.null) for column in columns):
+        if isinstance(each, Run) and each.values.dtype.itemsize >= _WORD:
+            fields.append(_Numbers(each.values, each.null))
+        elif isinstance(each, Run):
+            fields += _short_numbers(each)
         else:
-            fields.append(_strings(payload))
-    return [*fields, _numbers(run)] if run else fields
+            fields.append(_strings(each.values, each.null))
+    return fields
+
+
+def _short_numbers(run: Run) -> list[_Strings]:
+    """Return columns of integers of two bytes."""
+    return [
+        _strings(run.values[:, n], None if run.null is None else run.null[:, n])
+        for n in range(run.values.shape[1])
+    ]
+
+
+def _strings(values: NDArray[Any], null: NDArray[np.bool_] | None) -> _Strings:
+    matrix = values[:, None].view(np.uint8) if values.ndim == 1 else values
+    return _Strings(matrix, null, is_text=values.dtype.kind == "S")
 
 
 def _payload(values: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -238,57 +248,6 @@ def _vectors(values: NDArray[np.generic]) -> Bytes:
     out["items"]["size"] = 4
     out["items"]["item"] = values
     return out.view(np.uint8).reshape(rows, layout.itemsize)
-
-
-def _follows(run: Sequence[Column], column: Column) -> bool:
-    """Tell whether a column is to the one before as that is to its own predecessor."""
-    step = _step(run[-1], column)
-    return step is not None and (len(run) == 1 or step == _step(run[-2], run[-1]))
-
-
-def _step(before: Column, after: Column) -> tuple[int, int] | None:
-    """Return how far a column's values and nulls lie behind another's; None if not in line."""
-    if before.values.dtype != after.values.dtype or (before.null is None) != (after.null is None):
-        return None
-    values = _distance(before.values, after.values)
-    nulls: int | None = 0
-    if before.null is not None and after.null is not None:
-        nulls = _distance(before.null, after.null)
-    return None if values is None or nulls is None else (values, nulls)
-
-
-def _distance(before: NDArray[Any], after: NDArray[Any]) -> int | None:
-    """Return the bytes from one view of an array to another of the same form."""
-    same = before.base is not None and before.base is after.base
-    if not same or before.strides != after.strides:
-        return None
-    distance: int = _address(after) - _address(before)
-    return distance
-
-
-def _address(array: NDArray[Any]) -> int:
-    address: int = array.__array_interface__["data"][0]
-    return address
-
-
-def _numbers(run: Sequence[Column]) -> _Numbers:
-    """Make one matrix of columns, without a copy."""
-    first = run[0]
-    values, nulls = (_step(first, run[1]) or (0, 0)) if len(run) > 1 else (0, 0)
-    return _Numbers(
-        _matrix(first.values, len(run), values),
-        None if first.null is None else _matrix(first.null, len(run), nulls),
-    )
-
-
-def _matrix(first: NDArray[Any], columns: int, step: int) -> NDArray[Any]:
-    return as_strided(first, (len(first), columns), (first.strides[0], step), writeable=False)
-
-
-def _strings(column: Column) -> _Strings:
-    values: NDArray[Any] = column.values
-    matrix = values[:, None].view(np.uint8) if values.ndim == 1 else values
-    return _Strings(matrix, column.null, is_text=values.dtype.kind == "S")
 
 
 def _lengths(text: Bytes) -> NDArray[np.int64]:

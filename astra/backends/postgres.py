@@ -14,7 +14,7 @@ import psycopg2.extensions
 from numpy.typing import NDArray
 from peewee import Database, Model, PeeweeException, __exception_wrapper__
 
-from astra.backends import pgcopy
+from astra.backends import driver_error, pgcopy
 from astra.block import Block, Column
 from astra.upsert import column_names, quote, table_name, upsert_sql
 
@@ -239,13 +239,13 @@ class PostgresBackend:
             (_LOCK_SEQUENCES, sequence, highest, highest, _LOCK_SEQUENCES),
         )
 
-    def _sequence(self, model: type[Model]) -> str:
-        """Return the quoted name of the sequence that numbers a table's primary key."""
+    def _sequence(self, model: type[Model]) -> str | None:
+        """Return the quoted name of the sequence that numbers a table's primary key, if any."""
         key = model._meta.primary_key.column_name
         (name,) = self.database.execute_sql(
             "SELECT pg_get_serial_sequence(%s, %s)", (table_name(model), key)
         ).fetchone()
-        return str(name)
+        return None if name is None else str(name)
 
     def create_tables(self, models: Sequence[type[Model]]) -> None:
         """Create what is missing, one process at a time.
@@ -284,8 +284,18 @@ class PostgresBackend:
             names = ", ".join(missing[:4]) + (
                 f" and {len(missing) - 4} more" if missing[4:] else ""
             )
-            found.insert(0, f"tables are missing ({names}): run `astra migrate`")
+            own = any(not model.__module__.startswith("astra.models") for model in models)
+            how = "astra migrate --manifest MANIFEST" if own else "astra migrate"
+            found.insert(0, f"tables are missing ({names}): run `{how}`")
+        if not self._may_make_temporary_tables():
+            found.append(
+                "the role may not make temporary tables: GRANT TEMPORARY ON DATABASE to it"
+            )
         return found
+
+    def _may_make_temporary_tables(self) -> bool:
+        sql = "SELECT has_database_privilege(current_database(), 'TEMPORARY')"
+        return bool(self.database.execute_sql(sql).fetchone()[0])
 
     def _columns(self, model: type[Model]) -> dict[str, str]:
         """Return the type of each column of a model's table; nothing if there is no table."""
@@ -315,7 +325,7 @@ class PostgresBackend:
 
     def is_transient(self, error: BaseException) -> bool:
         """Judge by SQLSTATE, and by libpq's words where there is none."""
-        cause = getattr(error, "orig", None) or error
+        cause = driver_error(error)
         if not isinstance(cause, psycopg2.Error | PeeweeException):
             return False
         code = getattr(cause, "pgcode", None)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from peewee import Database, Model, PeeweeException, __exception_wrapper__
 
+from astra.backends import driver_error
 from astra.block import Block, Column
+from astra.runs import Run, runs
 from astra.upsert import (
     column_names,
     conflict_keys,
@@ -20,6 +23,9 @@ from astra.upsert import (
     table_name,
     upsert_sql,
 )
+
+#: Rows that exist as Python objects at a time.
+_ROWS = 256
 
 _TRANSIENT_WORDS = ("database is locked", "database table is locked", "database schema is locked")
 
@@ -32,18 +38,20 @@ class SqliteBackend:
 
     def insert(self, model: type[Model], block: Block) -> None:
         """Insert rows, one prepared statement for all."""
-        names = list(block.columns)
-        self._execute_many(insert_sql(model, names, _placeholders(len(names))), block)
+        names, rows = bulk_rows(block)
+        self._execute_many(insert_sql(model, names, _placeholders(len(names))), rows)
 
     def upsert(
         self, model: type[Model], block: Block, conflict: Sequence[str], update: Sequence[str]
     ) -> tuple[int, int]:
         """Upsert rows, one prepared statement for all."""
-        names = list(block.columns)
+        names, rows = bulk_rows(block)
         sql = upsert_sql(model, names, _placeholders(len(names)), conflict, update)
+        if not update:
+            return self._execute_many(sql, rows), 0
         there = len(self.find(model, conflict_keys(block, conflict), ())[0])
-        self._execute_many(sql, block)
-        return block.rows - there, there if update else 0
+        self._execute_many(sql, rows)
+        return block.rows - there, there
 
     def upsert_returning(
         self,
@@ -54,27 +62,33 @@ class SqliteBackend:
         returning: Sequence[str],
     ) -> list[tuple[Any, ...]]:
         """Upsert rows, and ask for each what is stored."""
-        names = list(block.columns)
+        names, rows = bulk_rows(block)
         sql = upsert_sql(model, names, _placeholders(len(names)), conflict, update)
         sql += f" RETURNING {', '.join(column_names(model, returning))}"
-        rows: list[tuple[Any, ...]] = []
+        stored: list[tuple[Any, ...]] = []
         with __exception_wrapper__:
             cursor = self.database.cursor()
-            for row in rows_of(block):
-                rows += cursor.execute(sql, row).fetchall()
-        return rows
+            for row in rows:
+                stored += cursor.execute(sql, row).fetchall()
+        return stored
 
-    def _execute_many(self, sql: str, block: Block) -> None:
+    def _execute_many(self, sql: str, rows: Iterable[list[Any]]) -> int:
+        """Run a statement for each row, and return how many rows it wrote."""
         with __exception_wrapper__:
-            self.database.cursor().executemany(sql, rows_of(block))
+            cursor = self.database.cursor()
+            cursor.executemany(sql, rows)
+        written: int = cursor.rowcount
+        return written
 
     def find(
         self, model: type[Model], keys: Block, columns: Sequence[str]
     ) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
         """Look up rows by key, all keys in one query."""
         fields = [model._meta.fields[name] for name in keys.columns]
+        one = len(fields) == 1
         match = " AND ".join(
-            f"t.{quote(field.column_name)} = json_extract(k.value, '$[{number}]')"
+            f"t.{quote(field.column_name)} = "
+            + ("k.value" if one else f"json_extract(k.value, '$[{number}]')")
             for number, field in enumerate(fields)
         )
         wanted = "".join(f", coalesce(t.{name}, -1)" for name in column_names(model, columns))
@@ -83,7 +97,7 @@ class SqliteBackend:
             f"SELECT k.key{wanted} FROM json_each(?) k "
             f"CROSS JOIN {table_name(model)} t WHERE {match}"
         )
-        found = self.database.execute_sql(sql, (json.dumps(list(rows_of(keys))),)).fetchall()
+        found = self.database.execute_sql(sql, (json.dumps(_keys(keys)),)).fetchall()
         table = np.array(found, dtype=np.int64).reshape(-1, 1 + len(columns))
         return table[:, 0], list(table[:, 1:].T)
 
@@ -121,7 +135,7 @@ class SqliteBackend:
 
     def is_transient(self, error: BaseException) -> bool:
         """Only a lock that another connection holds passes by itself."""
-        cause = getattr(error, "orig", None) or error
+        cause = driver_error(error)
         if not isinstance(cause, sqlite3.OperationalError | PeeweeException):
             return False
         code = getattr(cause, "sqlite_errorcode", None)
@@ -134,14 +148,82 @@ def _placeholders(count: int) -> str:
     return f"VALUES ({', '.join('?' * count)})"
 
 
+def bulk_rows(block: Block) -> tuple[list[str], Iterator[list[Any]]]:
+    """Return a block's rows as lists of what sqlite3 binds.
+
+    All floats of a row are made by one call, and all integers: what takes time is the calls.
+    Few rows exist at a time, which takes little memory and stays within a core's cache.
+
+    Returns
+    -------
+    names : list of str
+        The fields, in the order in which the rows have them.
+    rows : iterator of list
+    """
+    kinds: dict[str, list[str]] = {"f": [], "i": [], "": []}
+    for name, column in block.columns.items():
+        kind = column.values.dtype.kind if column.values.ndim == 1 else ""
+        is_bulk = kind == "f" or (kind == "i" and column.null is None)
+        kinds[kind if is_bulk else ""].append(name)
+    floats, integers, others = ([block.columns[name] for name in names] for names in kinds.values())
+    names = [name for group in kinds.values() for name in group]
+    return names, _rows(block.rows, runs(floats), runs(integers), others)
+
+
+def _rows(
+    count: int,
+    floats: Sequence[Run | Column],
+    integers: Sequence[Run | Column],
+    others: Sequence[Column],
+) -> Iterator[list[Any]]:
+    for start in range(0, count, _ROWS):
+        part = slice(start, min(start + _ROWS, count))
+        size = part.stop - part.start
+        objects = [_to_python(column.take(part)) for column in others]
+        rest = map(list, zip(*objects, strict=True)) if objects else repeat([], size)
+        numbers = zip(
+            _numbers(floats, part, np.float64), _numbers(integers, part, np.int64), strict=True
+        )
+        for (row, more), texts in zip(numbers, rest, strict=True):
+            row.extend(more)
+            row.extend(texts)
+            yield row
+
+
+def _numbers(
+    found: Sequence[Run | Column], part: slice, dtype: type[np.generic]
+) -> list[list[Any]]:
+    """Return a part's rows of numbers; a NULL is a NaN, which SQLite stores as NULL."""
+    widths = [each.values.shape[1] for each in found]
+    matrix = np.empty((part.stop - part.start, sum(widths)), dtype=dtype)
+    start = 0
+    for each, width in zip(found, widths, strict=True):
+        place = matrix[:, start : start + width]
+        place[...] = each.values[part]
+        if each.null is not None:
+            place[each.null[part]] = np.nan
+        start += width
+    return matrix.tolist()
+
+
 def rows_of(block: Block) -> Iterable[tuple[Any, ...]]:
-    """Return the block's rows as tuples of what sqlite3 binds."""
+    """Return the block's rows as tuples of what sqlite3 gives back."""
     return zip(*(_to_python(column) for column in block.columns.values()), strict=True)
+
+
+def _keys(block: Block) -> list[Any]:
+    """Return a block's rows as JSON has them: a value where there is one column, else a list."""
+    if len(block.columns) > 1:
+        return list(rows_of(block))
+    (column,) = block.columns.values()
+    return _to_python(column)
 
 
 def _to_python(column: Column) -> list[Any]:
     values, kind = column.values, column.values.dtype.kind
-    if kind == "S":
+    if len(values) > 1 and values.strides[0] == 0 and column.null is None:
+        objects = _to_python(Column(values[:1])) * len(values)  # a constant
+    elif kind == "S":
         objects = _texts(values)
     elif kind == "M":
         objects = [str(time) for time in values.tolist()]

@@ -23,6 +23,10 @@ from astra.products import HasFile, PathField
 from astra.utils import utcnow, version_string_to_integer
 
 
+#: What a result is known by: its spectrum and the version, without the patch.
+RESULT_INDEX = (("spectrum_pk", "v_astra_major_minor"), True)
+
+
 def _major_minor(result: Any) -> int | None:
     return None if result.v_astra is None else result.v_astra // 1000
 
@@ -68,7 +72,14 @@ class PipelineOutputMixin(BaseModel):
     )
 
     class Meta:
-        indexes = ((("spectrum_pk", "v_astra_major_minor"), True),)
+        indexes = (RESULT_INDEX,)
+
+    @classmethod
+    def validate_model(cls) -> None:
+        """Keep the unique index where a subclass has a Meta with indexes of its own."""
+        super().validate_model()
+        if RESULT_INDEX not in cls._meta.indexes:
+            cls._meta.indexes = [RESULT_INDEX, *cls._meta.indexes]
 
     @classmethod
     def from_spectrum(cls, spectrum: Any, **fields: Any) -> Self:

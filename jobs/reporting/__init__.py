@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from astra.errors import UsageError
-from jobs import database as db
+from astra import readiness as db
 from jobs import figures
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
@@ -55,25 +55,40 @@ def describe(model: Any) -> Section | None:
     if not statistics.has_rows(model):
         return None
     rows = statistics.sample(model)
+    versions = statistics.versions(rows)
+    if len(versions) > 1:
+        rows = replace(rows, version=next(iter(versions)))
     drawn: list[Drawn] = []
     body = "\n".join(_parts(rows, drawn))
     name = model.__name__
-    what = escape((model.__doc__ or "").strip().splitlines()[0])
+    what = escape((model.__doc__ or "").strip().splitlines()[0].replace("`", ""))
     html = (
         f'<section class="pipeline" id="{name}"><h2>{escape(name)}</h2>\n'
-        f'<p class="lead">{what} {_of_how_many(rows)}</p>\n{body}</section>'
+        f'<p class="lead">{what} {_of_how_many(rows, versions)}</p>\n{body}</section>'
     )
     return Section(name, html, tuple(drawn))
 
 
-def _of_how_many(rows: Sample) -> str:
+def _of_how_many(rows: Sample, versions: Mapping[int, int]) -> str:
+    total = count(rows.rows, "result")
+    if len(versions) > 1:
+        looked_at = sum(versions.values())
+        shares = [
+            f"{_spell(v)} ({100 * n / looked_at:.0f}\N{NO-BREAK SPACE}%)"
+            for v, n in versions.items()
+        ]
+        total += f" of Astra {', '.join(shares)}; what follows is of the newest version"
     if rows.is_all:
-        return f"{count(rows.rows, 'result')}; figures and shares are of all of them."
+        return f"{total}."
     about = round(rows.rows * rows.share, -3)
     return (
-        f"{count(rows.rows, 'result')}; figures and shares are of a sample of about {about:,.0f}, "
-        "chosen at random by the database."
+        f"{total}; figures and shares are of a sample of about {about:,.0f} rows, which the "
+        "database chose at random."
     )
+
+
+def _spell(version: int) -> str:
+    return f"{version // 1000}.{version % 1000}"
 
 
 def _parts(rows: Sample, drawn: list[Drawn]) -> Iterator[str]:
@@ -97,7 +112,7 @@ def _parts(rows: Sample, drawn: list[Drawn]) -> Iterator[str]:
     yield _completeness(rows)
     comparison = statistics.compare(rows, list(values)[:_MOST_CHANGES])
     if comparison is not None:
-        units = {each: statistics.unit_of(fields[each]) for each in comparison.values}
+        units = {each: statistics.unit_of_change(fields[each]) for each in comparison.values}
         yield _comparison(name, comparison, (labels, units), drawn)
 
 
@@ -168,7 +183,7 @@ def _comparison(
     drawn: list[Drawn],
 ) -> str:
     labels, units = words
-    newer, older = (f"{value // 1000}.{value % 1000}" for value in (found.newer, found.older))
+    newer, older = _spell(found.newer), _spell(found.older)
     values = {
         field: pair for field, pair in found.values.items() if np.isfinite(pair[0] - pair[1]).any()
     }
@@ -208,4 +223,4 @@ def _spread(change: Any) -> tuple[str, str]:
         return "", ""
     middle = float(np.median(change))
     spread = 1.4826 * float(np.median(np.abs(change - middle)))
-    return f"{middle:+.4g}", f"{spread:.4g}"
+    return f"{middle:+.4g}" if middle else "0", f"{spread:.4g}"

@@ -41,7 +41,8 @@ case $1 in
         # astropy imports its own package `tests`; those that hold tests lie deeper.
         find "$packages" -mindepth 2 -type d -name tests ! -path "$packages/astropy/tests" \
             -prune -exec rm -r {} +
-        find "$packages" \( -name '*.a' -o -name '*.pyi' -o -name '*.[ch]' \) -delete
+        find "$packages" \( -name '*.a' -o -name '*.pyi' -o -name '*.[ch]' \
+            -o -path '*/tests/test_*.py' \) -delete
         # The image is read-only: the byte code is made here, and never compared with its source.
         python3 -m compileall -q --invalidation-mode unchecked-hash "$packages"
         chmod -R u=rwX,go=rX $prefix

@@ -102,9 +102,7 @@ def faster_by_rate(
     note: str = "",
 ) -> Result:
     """Return how many times as many rows a second `ours` writes, where the numbers differ."""
-    ours, other = (
-        count / min(values) for count, values in zip(rows, runs.values(), strict=True)
-    )
+    ours, other = (count / min(values) for count, values in zip(rows, runs.values(), strict=True))
     return Result(case, ours, other, ours / other, limit, "rows/s", note, runs)
 
 

@@ -119,7 +119,9 @@ def stage(name: str, rows: int) -> Iterator[Stage]:
             _add_spectra(place.path, rows)
         else:
             product = "astraAllStarASPCAP"
-            entry = {"path": str(write_sample(folder / f"{product}.fits", product, "DR20", rows, 1))}
+            entry = {
+                "path": str(write_sample(folder / f"{product}.fits", product, "DR20", rows, 1))
+            }
             written = [Source, Spectrum, ApogeeCoaddedSpectrumInApStar, ASPCAP]
         before, after = folder / "before.db", folder / "after.db"
         _copy(place.path, before)

@@ -61,8 +61,16 @@ _FORMS = {"i8": "K", "i4": "J", "f4": "E"}
 _PIECE = 10_000
 
 
-def write(path: Path, count: int = ROWS, seed: int = 1) -> Path:
-    """Write a FITS file of so many rows, in flat memory."""
+def write(path: Path, count: int = ROWS, *, first: int = 0, repeat: bool = False) -> Path:
+    """Write a FITS file of so many rows, in flat memory.
+
+    Parameters
+    ----------
+    first : int
+        The spectra are those that follow this one.
+    repeat : bool
+        Repeat the same numbers with other keys, which is quick, and without sources.
+    """
     shape = dtype()
     cards = table_cards(shape.itemsize, count, len(shape.names or ()))
     for n, name in enumerate(shape.names or (), start=1):
@@ -72,7 +80,14 @@ def write(path: Path, count: int = ROWS, seed: int = 1) -> Path:
     with path.open("wb") as out:
         out.write(header(PRIMARY))
         out.write(header(cards))
-        for start in range(0, count, _PIECE):
-            out.write(rows(min(_PIECE, count - start), start, seed).tobytes())
+        piece = rows(min(_PIECE, count), first)
+        for start in range(first, first + count, _PIECE):
+            size = min(_PIECE, first + count - start)
+            if not repeat:
+                piece = rows(size, start)
+            else:
+                piece["task_pk"] = piece["spectrum_pk"] = np.arange(len(piece)) + start + 1
+                piece["source_pk"] = -1
+            out.write(piece[:size].tobytes())
         out.write(bytes(-count * shape.itemsize % 2880))
     return path

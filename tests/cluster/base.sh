@@ -11,8 +11,8 @@ if [[ ! -f $archive ]]; then
         --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
         --dpkgopt='path-exclude=/usr/share/locale/*' \
-        bookworm "$archive.new" >&2
-    mv "$archive.new" "$archive"
+        bookworm "${archive%.tar}.new.tar" >&2
+    mv "${archive%.tar}.new.tar" "$archive"
     buildah rmi --force "$name" >/dev/null 2>&1 || true
 fi
 if ! buildah inspect --type image "$name" >/dev/null 2>&1; then

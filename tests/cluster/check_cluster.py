@@ -87,10 +87,9 @@ class Tables:
                 for (name,) in columns
                 if name not in numbered or (name == "pk" and table == "spectrum")
             ]
-            row = f"concat_ws('|', {', '.join(f'coalesce(({v})::text, chr(1))' for v in values)})"
             [found[table]] = self.fetch(
                 f"SELECT count(*), md5(string_agg(r, chr(10) ORDER BY r)) FROM "
-                f"(SELECT md5({row}) AS r FROM {table} AS t) AS rows"
+                f"(SELECT md5(ROW({', '.join(values)})::text) AS r FROM {table} AS t) AS rows"
             )
         return found
 

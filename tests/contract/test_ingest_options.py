@@ -22,6 +22,7 @@ from astra.models import (
 )
 from tests.fixtures.databases import Target
 from tests.fixtures.expected import check_product, check_table, stored_as
+from tests.fixtures.processes import clean_environment
 from tests.fixtures.jobs import DONE, WRONG_INPUT, Job, says, write_manifest
 from tests.fixtures.products import make_product, read_with_astropy
 
@@ -381,7 +382,7 @@ def test_a_model_of_ones_own_has_its_own_table(target: Target, tmp_path: Path) -
         make = "from my_pipeline import Comet; Comet.create_table()"
         subprocess.run(
             [sys.executable, "-c", make],
-            env=target._environment(None),
+            env=clean_environment(tmp_path / "home", **target.owner_env),
             cwd=tmp_path,
             check=True,
         )

@@ -265,6 +265,5 @@ def test_a_dry_run_rejects_the_same_rows_and_writes_none(job: Job, tmp_path: Pat
     report = job.ingest({"path": path}, dry_run=True)
 
     assert report["totals"]["rejected"] == len(BAD)
-    assert report["totals"]["inserted"] == report["totals"]["updated"] == 0
     check_rejects(report, path, BAD)
     assert job.target.table(Slam)["task_pk"] == job.target.table(Source)["pk"] == []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from tests.fixtures.faults import (
     Scene,
     held,
     rows_done,
-    server_of,
+    terminate,
     wait_until_blocked,
 )
 from tests.fixtures.jobs import AWAY, SOME_FAILED, read_report
@@ -36,10 +35,8 @@ def test_killed_over_and_over(odd_scene: Scene) -> None:
         running = odd_scene.start()
         if number % 2:
             running.chunks(moments.randint(1, 4))
-        try:
-            running.process.wait(timeout=moments.uniform(0, 0.05 if number % 2 else 1.5))
-        except subprocess.TimeoutExpired:
-            running.kill()
+        running.run_for(moments.uniform(0, 0.05 if number % 2 else 1.5))
+        running.kill()
         progress.append(rows_done(odd_scene.target))
 
     report = odd_scene.finish()
@@ -61,11 +58,11 @@ def _rejects(scene: Scene) -> Path:
 def test_killed_inside_a_chunk(odd_scene: Scene, table: str) -> None:
     # While it waits for the table's lock, all that it wrote before lies in an open transaction.
     if odd_scene.target.kind == "sqlite" and table != "ingested_table":
-        return  # one lock for all tables
+        return  # which has one lock for all tables
     running = odd_scene.start()
     running.chunks(2)
     with held(odd_scene.target, table):
-        wait_until_blocked(odd_scene.target)
+        wait_until_blocked(odd_scene.target, running)
         running.kill()
     before = rows_done(odd_scene.target)
 
@@ -101,7 +98,7 @@ def test_told_to_stop_while_it_waits_for_a_lock(scene: Scene) -> None:
     running = scene.start()
     running.chunks(1)
     with held(scene.target):
-        wait_until_blocked(scene.target)
+        wait_until_blocked(scene.target, running)
         running.signal(signal.SIGTERM)
         running.wait_for("stopping after this chunk")
     running.end(AWAY)
@@ -129,8 +126,7 @@ def test_two_jobs_at_once_do_each_row_once(odd_scene: Scene) -> None:
         running = [odd_scene.start(report=report) for report in reports]
         for each in running:
             each.wait_for("has no columns for these fields")
-        if isinstance(odd_scene.target, PostgresTarget):
-            wait_until_blocked(odd_scene.target, len(reports))
+        wait_until_blocked(odd_scene.target, *running)
     for each in running:
         each.end(0, SOME_FAILED)
 
@@ -148,16 +144,11 @@ def test_killed_and_overtaken_by_another_job(scene: Scene) -> None:
     first = scene.start()
     first.chunks(3)
     first.signal(signal.SIGSTOP)  # a node that hangs
-    if scene.target.kind == "postgres":
-        # What it holds is let go of only when its connection is cut.
-        for pid, _ in scene.target.fetch(
-            "SELECT pid, 0 FROM pg_stat_activity WHERE usename = "
-            f"'{server_of(scene).job_user}'"
-        ):
-            server_of(scene).server.execute(f"SELECT pg_terminate_backend({pid})")
+    if isinstance(scene.target, PostgresTarget):
+        terminate(scene.target)  # as the server does when it notices
+    else:
+        first.signal(signal.SIGCONT)  # what is locked in a file stays so until the process ends
     second = scene.folder / "second.json"
-    if scene.target.kind == "sqlite":
-        first.signal(signal.SIGCONT)
     scene.start(report=second).end(0)
     first.signal(signal.SIGCONT)
     first.end(0)

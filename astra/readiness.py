@@ -1,4 +1,4 @@
-"""Before the first row: is the database there, has it the tables, and may we write to them?"""
+"""Before the first row: whether the database is there, has the tables, and lets us write."""
 
 from __future__ import annotations
 
