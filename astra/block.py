@@ -8,28 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from astra.column import Column, Run, runs
 
-@dataclass(frozen=True)
-class Column:
-    """The values of one column.
-
-    Attributes
-    ----------
-    values : ndarray, shape (n_rows,) or (n_rows, width)
-        Integers and floats big-endian, as FITS and PostgreSQL's binary COPY have them; booleans
-        as bool; times as datetime64[us] in UTC; text as bytes (dtype S), UTF-8, zero beyond its
-        length; byte strings as uint8, shape (n_rows, width); vectors as float32, shape
-        (n_rows, width).  What stands where `null` is True means nothing.
-    null : ndarray of bool, shape (n_rows,), or None
-        Where the value is NULL; None if nowhere.
-    """
-
-    values: NDArray[np.generic]
-    null: NDArray[np.bool_] | None = None
-
-    def take(self, index: NDArray[np.generic] | slice) -> Column:
-        """Return the rows that an integer or boolean index, or a slice, picks."""
-        return Column(self.values[index], None if self.null is None else self.null[index])
+__all__ = ["Block", "Column", "concatenate", "constant"]
 
 
 @dataclass(frozen=True)
@@ -47,9 +28,14 @@ class Block:
 
     def take(self, index: NDArray[np.generic]) -> Block:
         """Return a block of the rows that an integer or boolean index picks."""
-        columns = {name: column.take(index) for name, column in self.columns.items()}
-        rows = int(np.count_nonzero(index)) if index.dtype == bool else len(index)
-        return Block(columns, rows)
+        if index.dtype == bool:
+            index = np.flatnonzero(index)
+        if len(index) == self.rows and np.array_equal(index, np.arange(self.rows)):
+            return self
+        taken: list[Column] = []
+        for each in runs(self.columns.values()):
+            taken += each.take(index) if isinstance(each, Run) else [each.take(index)]
+        return Block(dict(zip(self.columns, taken, strict=True)), len(index))
 
     def select(self, names: Iterable[str]) -> Block:
         """Return a block of some of the columns."""

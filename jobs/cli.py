@@ -60,6 +60,14 @@ def main() -> None:
 @click.option("--force", is_flag=True, help="Do again what the ledger says is in.")
 @click.option("--shard", metavar="I/N", help="Take share I (from 0) of N; default: Slurm's.")
 @click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Processes that share the work; PostgreSQL only.",
+)
+@click.option(
     "--batch-size",
     type=click.IntRange(1, 1_000_000),
     default=10_000,
@@ -87,6 +95,7 @@ def ingest(
     dry_run: bool,
     force: bool,
     shard: str | None,
+    workers: int,
     batch_size: int,
     report: Path | None,
     verbose: bool,
@@ -110,6 +119,7 @@ def ingest(
         batch_rows=batch_size,
         dry_run=dry_run,
         force=force,
+        workers=workers,
         report=_report_path(report, manifest, mine),
         should_stop=_stop_on_signal(),
     )

@@ -8,18 +8,18 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from astra import readiness as db
 from astra.chunk import Written
 from astra.errors import ProductError
 from astra.ledger import Ledger, RunInfo, summarise
-from astra import readiness as db
 from jobs.check import Classes, check
 from jobs.commit import Committer
 from jobs.filesystems import refuse_shared
-from jobs.manifest import Manifest, as_error, check_names, load_manifest, resolve_all
+from jobs.manifest import Manifest, Mistake, as_error, check_names, load_manifest, resolve_all
 from jobs.plan import Shard, Unit, deal, plan
 from jobs.read import Batch, EndOfUnit, Entries, Reader, ahead, identify_file, is_done
 from jobs.report import ProductReport, Report, write_json
@@ -62,6 +62,8 @@ class Options:
         Read and check every row, and write none.
     force : bool
         Do again what the ledger says is in.
+    workers : int
+        Processes that share the units; more than one needs PostgreSQL.
     should_stop : callable
         Asked after each chunk; True ends the job there.
     """
@@ -71,6 +73,7 @@ class Options:
     batch_rows: int = BATCH_ROWS
     dry_run: bool = False
     force: bool = False
+    workers: int = 1
     should_stop: Callable[[], bool] = field(default=lambda: False)
 
 
@@ -105,13 +108,29 @@ def ingest(manifest_path: Path, options: Options, progress: Progress) -> Report:
         len(units),
         options.shard,
     )
-    job = _Job(manifest, manifest_path, classes, options, progress)
+    job = Job(manifest, manifest_path, classes, options, progress)
     with db.explained(job.database, job.schema):
-        return job.run(mine)
+        if options.workers == 1:
+            return job.run(mine)
+        from jobs.workers import run_workers
+
+        return run_workers(job, mine)
 
 
-class _Job:
-    """One run over one share of the units."""
+class Job:
+    """One run over one share of the units.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    manifest_path : Path
+    classes : mapping of str to type
+        The models that the manifest names.
+    options : Options
+    progress : Progress
+    run : str, optional
+        Name of the run that it is part of.
+    """
 
     def __init__(
         self,
@@ -120,6 +139,8 @@ class _Job:
         classes: Classes,
         options: Options,
         progress: Progress,
+        *,
+        run: str | None = None,
     ) -> None:
         from astra.models import base
 
@@ -134,6 +155,8 @@ class _Job:
         info = RunInfo.from_environment(
             shard.index, shard.count, str(manifest_path.absolute()), os.environ
         )
+        if run is not None:
+            info = replace(info, run=run)
         self.ledger = Ledger(self.database, info, force=options.force)
         self.committer = Committer(self.database, self.ledger, manifest, options.report)
         self.report = Report(
@@ -147,21 +170,54 @@ class _Job:
         )
 
     def run(self, units: Sequence[Unit]) -> Report:
-        started = time.monotonic()
+        """Check units, and ingest them."""
+        entries = self.look(units)
+        mistakes = check(self.manifest, self.to_do(units, entries), self.classes)
+        self.make_ready(mistakes)
+        return self.ingest(units, entries)
+
+    def look(self, units: Sequence[Unit]) -> Entries:
+        """Look at the database, without changing it: return what the ledger knows of the files."""
         path = db.sqlite_path(self.database)
-        if path is not None and not self.options.dry_run:
-            refuse_shared(path, os.environ)
-        on_server = path is None and not self.options.dry_run
-        if on_server:
+        if self.options.dry_run:
+            return {}
+        if path is None:
             self._prepare()
-        entries = self._entries(units)
-        self._check([unit for unit in units if not self._is_done(unit, entries)])
-        if not self.options.dry_run:
-            if not on_server:  # where it makes the tables, which wrong input must not come to
-                self._prepare()
-            self.ledger.begin()
         else:
+            refuse_shared(path, os.environ)
+        return self.ledger.entries([str(unit.path) for unit in units])
+
+    def to_do(self, units: Sequence[Unit], entries: Entries) -> list[Unit]:
+        """Return the units that the ledger does not say are in."""
+        products = self.manifest.products
+        return [
+            unit
+            for unit in units
+            if (known := entries.get(str(unit.path))) is None
+            or not is_done(known, identify_file(unit.path, products[unit.product]))
+        ]
+
+    def make_ready(self, mistakes: Sequence[Mistake]) -> None:
+        """Raise what is wrong with the files; if nothing is, make the tables ready on SQLite."""
+        if mistakes:
+            raise as_error(mistakes, self.manifest_path)
+        if not self.options.dry_run and db.sqlite_path(self.database) is not None:
+            self._prepare()
+
+    def _prepare(self) -> None:
+        """Make sure that rows of the package's and the manifest's models can be written."""
+        from astra.models import models
+
+        own = [model for model in self.classes.values() if model not in models]
+        db.prepare(self.database, self.schema, [*models, *own])
+
+    def ingest(self, units: Sequence[Unit], entries: Entries) -> Report:
+        """Ingest units that are checked, and write the report."""
+        started = time.monotonic()
+        if self.options.dry_run:
             self.committer.is_readable = db.is_readable(self.database, self.schema)
+        else:
+            self.ledger.begin()
         self.progress.begin(len(units), sum(unit.size for unit in units))
         try:
             self._work(units, entries)
@@ -185,30 +241,6 @@ class _Job:
         path = self.options.report.with_name(f"{self.manifest_path.stem}.{run}.summary.json")
         write_json(path, summarise(run))
         log.info("all %d tasks have ended: %s", self.options.shard.count, path)
-
-    def _prepare(self) -> None:
-        """Make sure that rows of the package's and the manifest's models can be written."""
-        from astra.models import models
-
-        own = [model for model in self.classes.values() if model not in models]
-        db.prepare(self.database, self.schema, [*models, *own])
-
-    def _entries(self, units: Sequence[Unit]) -> Entries:
-        """Return what the ledger knows of the files."""
-        if self.options.dry_run:
-            return {}
-        return self.ledger.entries([str(unit.path) for unit in units])
-
-    def _is_done(self, unit: Unit, entries: Entries) -> bool:
-        known = entries.get(str(unit.path))
-        if not known:
-            return False
-        return is_done(known, identify_file(unit.path, self.manifest.products[unit.product]))
-
-    def _check(self, units: Sequence[Unit]) -> None:
-        mistakes = check(self.manifest, units, self.classes)
-        if mistakes:
-            raise as_error(mistakes, self.manifest_path)
 
     def _work(self, units: Sequence[Unit], entries: Entries) -> None:
         reader = Reader(self.manifest, self.classes, self.options.batch_rows, entries)

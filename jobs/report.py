@@ -75,6 +75,22 @@ class ProductReport:
     changes: dict[str, dict[str, Any]] = field(default_factory=dict)
     error: str | None = None
 
+    def merge(self, other: ProductReport) -> None:
+        """Add what another process did of the same product."""
+        self.table = self.table or other.table
+        self.files += other.files
+        self.skipped += other.skipped
+        self.counts.add(other.counts)
+        self.rejects = ", ".join(filter(None, [self.rejects, other.rejects])) or None
+        for reason, number in other.reasons.items():
+            self.reasons[reason] = self.reasons.get(reason, 0) + number
+        for name, change in other.changes.items():
+            mine = self.changes.setdefault(name, {"rows": 0, "largest": None, "examples": []})
+            mine["rows"] += change["rows"]
+            mine["largest"] = max(filter(None, [mine["largest"], change["largest"]]), default=None)
+            mine["examples"] += change["examples"]
+        self.error = self.error or other.error
+
 
 @dataclass
 class Report:
@@ -114,6 +130,15 @@ class Report:
         for product in self.products:
             total.add(product.counts)
         return total
+
+    def merge(self, other: Report) -> None:
+        """Add what another process did of the same products."""
+        for mine, others in zip(self.products, other.products, strict=True):
+            mine.merge(others)
+        self.failed_files |= other.failed_files
+        order = ("running", "done", "rejects", "stopped", "failed")
+        self.status = max(self.status, other.status, key=order.index)
+        self.finished = max(self.finished, other.finished)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as JSON has it."""

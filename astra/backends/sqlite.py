@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from peewee import Database, Model, PeeweeException, __exception_wrapper__
 
 from astra.backends import driver_error
-from astra.block import Block, Column
-from astra.runs import Run, runs
+from astra.block import Block
+from astra.column import Column, Run, runs
 from astra.upsert import (
     column_names,
     conflict_keys,

@@ -56,10 +56,10 @@ def run(repeats: int, scale: float) -> list[Result]:
     return results
 
 
-def _peewee(stage: Stage, sample: Path, count: int) -> Callable[[], Seconds]:
+def _peewee(stage: Stage, _sample: Path, count: int) -> Callable[[], Seconds]:
     """Model instances, as Astra has written its results until now."""
     table = wide.rows(count)
-    names = [name for name in table.dtype.names or ()]
+    names = table.dtype.names or ()
     with stage.place.bind(*models, Wide):
         rows = [Wide(**dict(zip(names, values, strict=True))) for values in _native(table)]
     for row in rows:

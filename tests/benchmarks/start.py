@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,7 @@ _HEAVY = ("astropy", "matplotlib", "fitsio", "scipy", "pandas")
 def run(repeats: int, _scale: float) -> list[Result]:
     """Measure beside a Python that imports nothing, and beside the libraries that are needed."""
     with tempfile.TemporaryDirectory(prefix="astra-benchmark-") as name:
-        environment = clean_environment(Path(name), ASTRA_DATABASE_PATH=os.path.join(name, "a.db"))
+        environment = clean_environment(Path(name), ASTRA_DATABASE_PATH=f"{name}/a.db")
 
         def side(*command: str) -> Seconds:
             return timed(

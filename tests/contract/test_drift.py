@@ -26,7 +26,6 @@ def complaints(job: Job, *paths: Path) -> str:
 
 def test_all_that_drifted_is_told_at_once(job: Job, tmp_path: Path) -> None:
     """Ten rows each, in two files; the first of the rows would fit."""
-    text, vector = np.array([b"5777"] * 10), np.ones((10, 3), dtype=np.float32)
     first = make_product(
         tmp_path,
         PRODUCT,
@@ -43,16 +42,15 @@ def test_all_that_drifted_is_told_at_once(job: Job, tmp_path: Path) -> None:
         "DR20",
         10,
         name="second.fits",
-        drop=["teff", "logg", "status", "fe_h", "lead", "spectrum_pk"],
-        add={
-            "spectrum_pk": np.arange(10) + 1,
-            "teff": text,
-            "logg": vector,
+        values={
+            "teff": np.array([b"5777"] * 10),
+            "logg": np.ones((10, 3)),
             "status": np.full(10, 1.5),
-            "fe_h": np.ones((10, 2), dtype=np.int32),
+            "fe_h": np.zeros(10, dtype=np.int64),
             "lead": np.arange(10),
         },
-        formats={"fe_h": "PE"},
+        formats={"teff": "4A", "logg": "3E", "status": "D", "fe_h": "K", "lead": "K"},
+        column_cards={"fe_h": {"TFORM": "1PE(3)"}},
     )
 
     said = complaints(job, first, second)
@@ -81,7 +79,7 @@ def test_columns_that_are_lacking_are_a_notice_and_null(
         report = job.ingest({"path": path})
 
     assert report["status"] == "done"
-    notices = [r.getMessage() for r in caplog.records if "without a column" in r.getMessage()]
+    notices = [r.getMessage() for r in caplog.records if "has no columns for" in r.getMessage()]
     assert len(notices) == 1
     for name in ("Slam.teff", "Source.lead", "BossCombinedSpectrum.telescope", "Source.w1uflags"):
         assert name in notices[0]

@@ -1,6 +1,6 @@
-"""Columns that lie side by side in memory, as those of a FITS table do, seen as one matrix.
+"""A column, and runs of columns that lie side by side in memory, as those of a FITS table do.
 
-With hundreds of columns, what takes time is calling NumPy for each of them.
+With hundreds of columns, what takes time is calling NumPy for each of them; a run is one matrix.
 """
 
 from __future__ import annotations
@@ -13,7 +13,28 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from astra.block import Column
+
+@dataclass(frozen=True)
+class Column:
+    """The values of one column.
+
+    Attributes
+    ----------
+    values : ndarray, shape (n_rows,) or (n_rows, width)
+        Integers and floats big-endian, as FITS and PostgreSQL's binary COPY have them; booleans
+        as bool; times as datetime64[us] in UTC; text as bytes (dtype S), UTF-8, zero beyond its
+        length; byte strings as uint8, shape (n_rows, width); vectors as float32, shape
+        (n_rows, width).  What stands where `null` is True means nothing.
+    null : ndarray of bool, shape (n_rows,), or None
+        Where the value is NULL; None if nowhere.
+    """
+
+    values: NDArray[np.generic]
+    null: NDArray[np.bool_] | None = None
+
+    def take(self, index: NDArray[np.generic] | slice) -> Column:
+        """Return the rows that an integer or boolean index, or a slice, picks."""
+        return Column(self.values[index], None if self.null is None else self.null[index])
 
 
 @dataclass(frozen=True)
@@ -29,6 +50,15 @@ class Run:
 
     values: NDArray[Any]
     null: NDArray[np.bool_] | None
+
+    def take(self, index: NDArray[np.generic] | slice) -> list[Column]:
+        """Return the rows that an index picks, as columns that are a run again."""
+        values = self.values[index]
+        null = None if self.null is None else self.null[index]
+        return [
+            Column(values[:, n], None if null is None else null[:, n])
+            for n in range(values.shape[1])
+        ]
 
 
 def runs(columns: Iterable[Column]) -> list[Run | Column]:

@@ -1,0 +1,288 @@
+"""A server that restarts, crashes, is away, or refuses, while a job is at work."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from tests.fixtures.databases import DATABASE, PostgresTarget
+from tests.fixtures.faults import (
+    DEADLINE,
+    Scene,
+    backends,
+    held,
+    rows_done,
+    server_of,
+    terminate,
+    wait_until_blocked,
+    scene_on,
+)
+from tests.fixtures.jobs import AWAY, DONE, WRONG_INPUT, read_report
+from tests.fixtures.processes import start_python
+from tests.fixtures.server import PostgresServer
+
+pytestmark = pytest.mark.postgres
+
+#: The job with little patience, as nobody wants to wait for two minutes.
+_IMPATIENT = """
+import astra.transaction as transaction
+transaction.retry.__kwdefaults__["patience"] = transaction.run.__kwdefaults__["patience"] = 1.0
+from jobs.cli import main
+main()
+"""
+
+
+@pytest.fixture
+def scene(tmp_path: Path, postgres: PostgresServer) -> Any:
+    """A scene on PostgreSQL alone."""
+    target = PostgresTarget(tmp_path, postgres)
+    try:
+        yield from scene_on(target, odd=False)
+    finally:
+        target.remove()
+
+
+def set_role(scene: Scene, **settings: str) -> None:
+    """Give the job's role settings of its own."""
+    target = server_of(scene)
+    for name, value in settings.items():
+        target.server.execute(f"ALTER ROLE {target.job_user} SET {name} = '{value}'")
+
+
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+def test_the_server_restarts(scene: Scene, mode: str) -> None:
+    running = scene.start()
+    running.chunks(3)
+    server_of(scene).server.restart(mode)
+
+    said = running.end(DONE)
+
+    assert "trying again" in said
+    scene.check()
+
+
+def test_the_server_is_away_for_a_while(scene: Scene) -> None:
+    server = server_of(scene).server
+    running = scene.start()
+    running.chunks(3)
+    server.stop("immediate")
+    try:
+        running.wait_for("trying again in")
+    finally:
+        server.start()
+    running.end(DONE)
+    scene.check()
+
+
+def test_the_server_stays_away(scene: Scene) -> None:
+    server = server_of(scene).server
+    running = scene.start(code=_IMPATIENT)
+    running.chunks(3)
+    server.stop("fast")
+    try:
+        said = running.end(AWAY)
+    finally:
+        server.start()
+    report = read_report(scene.report)
+
+    assert "is away or busy" in said
+    assert "submit again" in said
+    assert report["status"] == "failed"
+    assert 3 * 5 <= report["totals"]["read"] == rows_done(scene.target)
+    scene.finish()
+    scene.check()
+
+
+def test_connections_are_cut_over_and_over(scene: Scene) -> None:
+    running = scene.start()
+    cut = 0
+    while running.process.poll() is None and cut < 12:
+        running.run_for(0.02)
+        cut += terminate(server_of(scene))
+    said = running.end(DONE)
+
+    assert said.count("trying again") >= 3
+    scene.check()
+
+
+@pytest.mark.parametrize("table", ["ingested_table", "source", "spectrum", "slam", "ingested_chunk"])
+def test_a_connection_is_cut_inside_a_statement(scene: Scene, table: str) -> None:
+    running = scene.start()
+    running.chunks(1)
+    with held(scene.target, table):
+        wait_until_blocked(scene.target, running)
+        assert terminate(server_of(scene)) == 1
+        running.wait_for("trying again")
+    running.end(DONE)
+    scene.check()
+
+
+def test_a_statement_is_canceled(scene: Scene) -> None:
+    running = scene.start()
+    running.chunks(1)
+    with held(scene.target, "slam"):
+        wait_until_blocked(scene.target, running)
+        ((pid, _),) = backends(server_of(scene))
+        server_of(scene).server.execute(f"SELECT pg_cancel_backend({pid})")
+        running.wait_for("trying again")
+    running.end(DONE)
+    scene.check()
+
+
+def test_a_deadlock(scene: Scene) -> None:
+    target = server_of(scene)
+    running = scene.start()
+    running.chunks(1)
+    with closing(psycopg2.connect(target.server.dsn(DATABASE))) as other:
+        cursor = other.cursor()
+        cursor.execute("SET deadlock_timeout = '1h'")  # so that the job is the one that gives in
+        cursor.execute(f"LOCK TABLE {target.prefix}slam IN EXCLUSIVE MODE")
+        wait_until_blocked(target, running)
+        # The job holds its entry of the ledger, and waits for the table; now the other way round.
+        cursor.execute(f"SELECT 1 FROM {target.prefix}ingested_table FOR UPDATE")
+        running.wait_for("deadlock detected")
+        other.rollback()
+    running.end(DONE)
+    scene.check()
+
+
+def test_two_jobs_update_the_same_rows_in_other_orders(scene: Scene, tmp_path: Path) -> None:
+    scene.finish()
+    manifests = [tmp_path / f"{number}.yml" for number in range(2)]
+    text = scene.manifest.read_text().replace("- path", "- sources: update\n  spectra: update\n  path")
+    head, *products = text.partition("- sources")[0], *text.split("- sources")[1:]
+    for manifest, order in zip(manifests, (products, products[::-1]), strict=True):
+        manifest.write_text(head + "".join(f"- sources{each}" for each in order))
+
+    running = [
+        scene.start("--force", manifest=path, report=path.with_suffix(".json"), batch=25)
+        for path in manifests
+    ]
+    for each in running:
+        each.end(DONE)
+
+    scene.check()
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_a_stricter_isolation_than_is_usual(scene: Scene, level: str) -> None:
+    set_role(scene, default_transaction_isolation=level)
+    reports = [scene.folder / f"{number}.json" for number in range(3)]
+    with held(scene.target):
+        running = [scene.start(report=report) for report in reports]
+        wait_until_blocked(scene.target, *running)
+    for each in running:
+        each.end(DONE)
+
+    assert sum(read_report(report)["totals"]["read"] for report in reports) == 400
+    scene.check()
+
+
+def test_a_lock_timeout(scene: Scene) -> None:
+    set_role(scene, lock_timeout="50ms")
+    running = scene.start()
+    running.chunks(1)
+    with held(scene.target, "slam"):
+        running.wait_for("lock timeout; trying again in")
+    running.end(DONE)
+    scene.check()
+
+
+def test_a_statement_timeout(scene: Scene) -> None:
+    set_role(scene, statement_timeout="250ms")
+    running = scene.start()
+    running.chunks(1)
+    with held(scene.target, "slam"):
+        running.wait_for("statement timeout; trying again")
+    running.end(DONE)
+    scene.check()
+
+
+def test_a_transaction_that_idles_too_long(scene: Scene) -> None:
+    import signal
+
+    set_role(scene, idle_in_transaction_session_timeout="50ms")
+    running = scene.start()
+    running.chunks(1)
+
+    def stopped_inside() -> bool:
+        running.signal(signal.SIGSTOP)
+        if any(state == "idle in transaction" for _, state in backends(server_of(scene))):
+            return True
+        running.signal(signal.SIGCONT)
+        return False
+
+    running.wait_until(stopped_inside, "idle in transaction")
+    running.wait_until(lambda: not backends(server_of(scene)), "cut by the server")
+    running.signal(signal.SIGCONT)
+    said = running.end(DONE)
+
+    assert "trying again" in said
+    scene.check()
+
+
+def test_too_many_connections(scene: Scene) -> None:
+    target = server_of(scene)
+    running = scene.start()
+    running.chunks(2)
+    running_limit = f"ALTER ROLE {target.job_user} CONNECTION LIMIT"
+    target.server.execute(f"{running_limit} 0")
+    terminate(target)
+    running.wait_for("too many connections")
+    target.server.execute(f"{running_limit} -1")
+    running.end(DONE)
+    scene.check()
+
+
+def test_too_many_connections_from_the_beginning(scene: Scene) -> None:
+    target = server_of(scene)
+    target.server.execute(f"ALTER ROLE {target.job_user} CONNECTION LIMIT 0")
+    said = scene.start().end(AWAY)
+    assert "too many connections" in said
+    assert rows_done(target) == 0
+
+
+def test_a_read_only_database_from_the_beginning(scene: Scene) -> None:
+    set_role(scene, default_transaction_read_only="on")
+    said = scene.start().end(WRONG_INPUT)
+    assert "read-only" in said
+    assert rows_done(scene.target) == 0
+
+
+def test_a_database_that_becomes_read_only(scene: Scene) -> None:
+    running = scene.start()
+    running.chunks(2)
+    set_role(scene, default_transaction_read_only="on")
+    terminate(server_of(scene))
+    running.wait_for("read-only transaction; trying again")
+    set_role(scene, default_transaction_read_only="off")
+    running.end(DONE)
+    scene.check()
+
+
+def test_no_secret_is_shown(scene: Scene) -> None:
+    target = server_of(scene)
+    running = scene.start()
+    running.chunks(1)
+    command = Path(f"/proc/{running.process.pid}/cmdline").read_bytes()
+    terminate(target)
+    target.server.execute(f"ALTER ROLE {target.job_user} PASSWORD 'another'")
+    terminate(target)
+    said = running.end()
+    target.server.execute(
+        f"ALTER ROLE {target.job_user} PASSWORD $secret${target.password}$secret$"
+    )
+    scene.finish()
+    scene.check()
+    ledger = [
+        str(target.fetch(f"SELECT t::text FROM {{schema}}{table} t"))
+        for table in ("ingest_run", "ingested_table", "ingested_chunk")
+    ]
+    for text in (said, command.decode(), scene.report.read_text(), *ledger):
+        for secret in (target.password, target.password.replace("\\", "\\\\"), ": secret"):
+            assert secret not in text
+    assert target.job_user not in command.decode()
