@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ class _Group(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         kwargs["standalone_mode"] = False
+        # A command that needs a database says so itself, and the others need none.
+        warnings.filterwarnings("ignore", message="astra: no database is configured")
         try:
             status = super().main(*args, **kwargs)
         except click.ClickException as error:

@@ -185,6 +185,8 @@ class Job:
             self._prepare()
         else:
             refuse_shared(path, os.environ)
+            if not path.exists():  # and looking into it would make it
+                return {}
         return self.ledger.entries([str(unit.path) for unit in units])
 
     def to_do(self, units: Sequence[Unit], entries: Entries) -> list[Unit]:

@@ -1,0 +1,320 @@
+"""Disks that are full, read-only, or broken; files that change while they are read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.databases import SqliteTarget
+from tests.fixtures.faults import (
+    PRODUCTS,
+    ROWS,
+    Scene,
+    check_ledger,
+    contents,
+    contents_after,
+    fill,
+    held,
+    mounted,
+    rows_done,
+    server_of,
+    small_disk,
+    wait_until_blocked,
+    write_products,
+)
+from tests.fixtures.jobs import AWAY, DONE, SOME_FAILED, WRONG_INPUT, WRONG_USE, read_report
+from tests.fixtures.products import truncate
+
+# -- the database's disk -----------------------------------------------------------------------
+
+
+@pytest.mark.postgres
+def test_the_servers_disk_is_full(scene_on_small_disk: tuple[Scene, Path]) -> None:
+    scene, disk = scene_on_small_disk
+    running = scene.start()
+    running.chunks(2)
+    ballast = fill(disk)
+    said = running.end(AWAY)
+
+    assert "No space left on device" in said
+    assert "submit again" in said
+    assert 0 < rows_done(scene.target) < 2 * ROWS
+    ballast.unlink()
+    scene.finish()
+    scene.check()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def scene_on_small_disk(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[tuple[Scene, Path]]:
+    """A scene whose tables are on a disk that can be filled."""
+    from tests.fixtures.databases import DATABASE, PostgresTarget
+    from tests.fixtures.faults import scene_on
+
+    if request.param == "sqlite":
+        with small_disk(tmp_path / "disk", "16m") as disk:
+            target = SqliteTarget(tmp_path)
+            target.path = disk / "astra.db"
+            target.env = target.owner_env = {"ASTRA_DATABASE_PATH": str(target.path)}
+            for scene in scene_on(target, odd=False):
+                yield scene, disk
+        return
+    server = request.getfixturevalue("postgres")
+    with small_disk(server.folder / "disk", "24m") as disk:
+        place = disk / "tables"
+        place.mkdir()
+        shutil.chown(place, "postgres", "postgres")
+        server.execute(f"CREATE TABLESPACE small LOCATION '{place}'")
+        on_disk = PostgresTarget(tmp_path, server)
+        server.execute(
+            f"GRANT CREATE ON TABLESPACE small TO {on_disk.user}",
+            f"ALTER ROLE {on_disk.user} SET default_tablespace = small",
+            dbname=DATABASE,
+        )
+        try:
+            for scene in scene_on(on_disk, odd=False):
+                yield scene, disk
+        finally:
+            on_disk.remove()
+            server.execute("CHECKPOINT", "DROP TABLESPACE small")
+
+
+def test_a_sqlite_file_that_becomes_read_only(tmp_path: Path) -> None:
+    from tests.fixtures.faults import scene_on
+
+    with small_disk(tmp_path / "disk", "16m") as disk:
+        target = SqliteTarget(tmp_path)
+        target.path = disk / "astra.db"
+        target.env = target.owner_env = {"ASTRA_DATABASE_PATH": str(target.path)}
+        for scene in scene_on(target, odd=False):
+            running = scene.start()
+            running.chunks(2)
+            running.kill()
+            subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+            said = scene.start().end(WRONG_INPUT)
+            assert "must be writable" in said
+            subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+            scene.finish()
+            scene.check()
+
+
+def test_a_sqlite_file_that_somebody_else_writes(tmp_path: Path) -> None:
+    from tests.fixtures.faults import scene_on
+
+    for scene in scene_on(SqliteTarget(tmp_path), odd=False):
+        running = scene.start()
+        running.chunks(2)
+        with held(scene.target):
+            before = rows_done(scene.target)
+            with pytest.raises(subprocess.TimeoutExpired):
+                running.process.wait(timeout=0.5)
+            assert rows_done(scene.target) == before
+        running.end(DONE)
+        scene.check()
+
+
+# -- the job's disks ---------------------------------------------------------------------------
+
+
+def test_the_scratch_folder_is_full(scene: Scene) -> None:
+    subprocess.run(["gzip", "--fast", *map(scene.path, PRODUCTS)], check=True)
+    text = scene.manifest.read_text().replace(".fits", ".fits.gz")
+    scene.manifest.write_text(text)
+    with small_disk(scene.folder / "scratch", "256k") as scratch:
+        said = scene.start(env={"SLURM_TMPDIR": str(scratch)}).end(SOME_FAILED)
+        assert not list(scratch.iterdir())
+    assert "set SLURM_TMPDIR or TMPDIR to a folder with more room" in said
+    report = read_report(scene.report)
+    assert len(report["failed_files"]) == 2
+    assert report["totals"]["read"] == 0
+
+    scene.finish()
+    scene.check()
+
+
+def test_the_reports_disk_is_full(odd_scene: Scene) -> None:
+    scene = odd_scene
+    with small_disk(scene.folder / "reports", "64k") as disk:
+        scene.report = disk / "report.json"
+        ballast = fill(disk)
+        said = scene.start().end(WRONG_USE)
+        assert f"cannot be written to {disk}" in said
+        assert "--report" in said
+        assert [path.name for path in disk.iterdir()] == ["ballast"]
+        ballast.unlink()
+        scene.report = scene.folder / "report.json"
+        scene.finish()
+        scene.check()
+
+
+def test_the_reports_disk_fills_up_in_the_end(scene: Scene) -> None:
+    with small_disk(scene.folder / "reports", "64k") as disk:
+        scene.report = disk / "report.json"
+        running = scene.start()
+        running.chunks(1)
+        ballast = fill(disk)
+        said = running.end(WRONG_USE)
+        assert f"cannot be written to {disk}" in said
+        ballast.unlink()
+        report = scene.finish()
+    assert report["totals"]["read"] == 0
+    assert [product["skipped"] for product in report["products"]] == [1, 1]
+    scene.check()
+
+
+@contextmanager
+def broken_disk(folder: Path, product: Path, size: str = "8M") -> Iterator[Path]:
+    """Put a product on a disk whose second half returns I/O errors; yields its new path.
+
+    The disk is a file, which is cut short under the file system that is on it.
+    """
+    image = folder / "disk.img"
+    mount = folder / "broken"
+    subprocess.run(["truncate", "--size", size, image], check=True)
+    subprocess.run(["mkfs.ext4", "-q", "-O", "^has_journal", image], check=True)
+    mounted(mount, "-o", "loop", str(image))
+    try:
+        path = mount / product.name
+        shutil.copy2(product, path)
+        content = product.read_bytes()
+        subprocess.run(["umount", mount], check=True)
+        half = len(content) * 3 // 4 // 4096 * 4096
+        at = image.read_bytes().find(content[half : half + 4096])
+        assert at > 0
+        mounted(mount, "-o", "loop,ro", str(image))
+        os.truncate(image, at)
+        yield path
+    finally:
+        subprocess.run(["umount", "--lazy", mount], check=False)
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_an_input_output_error_half_way(scene: Scene, verify: bool) -> None:
+    good = scene.path()
+    manifest = scene.manifest.read_text()
+    with broken_disk(scene.folder, good) as path:
+        text = manifest.replace(str(good), str(path))
+        broken = scene.folder / "broken.yml"
+        broken.write_text(text if verify else text + "defaults: {verify: false}\n")
+        said = scene.start(manifest=broken).end(SOME_FAILED)
+    report = read_report(scene.report)
+    assert "Input/output error" in said
+    assert list(report["failed_files"]) == [str(path)]
+    done = 0 if verify else report["products"][0]["counts"]["read"]
+    assert report["totals"]["read"] == ROWS + done
+    assert (done > 0) is not verify
+    status = scene.target.fetch("SELECT path, error FROM {schema}ingested_table WHERE status='failed'")
+    assert [name for name, _ in status] == [str(path)]
+    assert "Input/output error" in status[0][1]
+
+    scene.finish()  # from where it is whole
+    assert contents(scene.target) == contents_after(scene.folder)
+
+
+# -- files that change -------------------------------------------------------------------------
+
+
+def test_a_file_that_is_replaced_while_it_is_read(scene: Scene, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    write_products(other, seed=100)
+    running = scene.start()
+    running.chunks(2)
+    running.signal(signal.SIGSTOP)
+    for product in PRODUCTS:
+        os.replace(other / f"{product}.fits", scene.path(product))
+    running.signal(signal.SIGCONT)
+    running.end(SOME_FAILED)
+
+    report = read_report(scene.report)
+    assert "changed while it was read" in report["failed_files"][str(scene.path())]
+
+    scene.finish()
+    assert contents(scene.target) == contents_after(scene.folder)
+    check_ledger(scene.target)
+    assert scene.target.run("status", scene.manifest).stdout.startswith("2 in")
+
+
+def test_a_file_that_is_overwritten_while_it_is_read(scene: Scene, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    write_products(other, seed=100)
+    running = scene.start()
+    running.chunks(2)
+    running.signal(signal.SIGSTOP)
+    with scene.path().open("r+b") as out:  # the same file, of the same size
+        out.write((other / f"{PRODUCTS[0]}.fits").read_bytes())
+    running.signal(signal.SIGCONT)
+    running.end(SOME_FAILED)
+
+    scene.finish()
+    assert contents(scene.target) == contents_after(scene.folder)
+    check_ledger(scene.target)
+
+
+def test_a_file_that_is_cut_short_while_it_is_read(scene: Scene) -> None:
+    whole = scene.path().read_bytes()
+    running = scene.start()
+    running.chunks(2)
+    running.signal(signal.SIGSTOP)
+    truncate(scene.path(), len(whole) // 4)
+    running.signal(signal.SIGCONT)
+    said = running.end(SOME_FAILED)
+    assert "cut short" in said
+    assert "it was whole when the job began" in said
+    assert scene.target.run("status", scene.manifest).stdout.startswith("1 in, 1 failed")
+
+    scene.path().write_bytes(whole)
+    scene.finish()
+    scene.check()
+
+
+def test_a_file_that_is_deleted_while_it_is_read(scene: Scene) -> None:
+    aside = scene.folder / "aside.fits"
+    running = scene.start()
+    running.chunks(2)
+    with held(scene.target):
+        wait_until_blocked(scene.target, running)
+        shutil.copy2(scene.path(), aside)
+        scene.path().unlink()
+        scene.path(PRODUCTS[1]).unlink()
+    said = running.end(SOME_FAILED)
+    assert "No such file or directory" in said
+    report = read_report(scene.report)
+    assert str(scene.path(PRODUCTS[1])) in report["failed_files"]
+
+
+def test_the_clock_steps_back(scene: Scene) -> None:
+    library = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+    found = library if library.exists() else next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+    if found is None:
+        pytest.skip("they need libfaketime: apt-get install faketime")
+    clock = scene.folder / "clock"
+    clock.write_text("+0")
+    running = scene.start(
+        env={
+            "LD_PRELOAD": str(found),
+            "FAKETIME_TIMESTAMP_FILE": str(clock),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+    )
+    running.chunks(2)
+    clock.write_text("-2d")
+    running.end(DONE)
+
+    times = scene.target.fetch("SELECT created FROM {schema}ingested_chunk ORDER BY pk")
+    assert str(times[0][0]) > str(times[-1][0])
+    assert read_report(scene.report)["seconds"] > 0
+    scene.check()
+    shown = scene.target.run("status").stdout
+    assert " -" not in shown.partition("run ")[2]
+    assert server_of is not None
