@@ -12,20 +12,17 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import peewee
 from peewee import (
     BigAutoField,
-    BigIntegerField,
     BlobField,
     BooleanField,
     DateTimeField,
-    DoubleField,
     Expression,
     Field,
     FieldAccessor,
     FieldDatabaseHook,
-    FloatField,
     ForeignKeyField,
-    IntegerField,
     SqliteDatabase,
     TextField,
     fn,
@@ -62,6 +59,37 @@ __all__ = [
     "add_floats",
     "words",
 ]
+
+
+class _WithUnit(Field):
+    """A field that can be given its unit, where the glossary does not know the name."""
+
+    def __init__(self, *args: Any, unit: str | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if unit is not None:
+            self.unit = unit
+
+
+class FloatField(_WithUnit, peewee.FloatField):
+    """A float32.
+
+    Parameters
+    ----------
+    unit : str, optional
+        In astropy's spelling, such as ``km/s``.
+    """
+
+
+class DoubleField(_WithUnit, peewee.DoubleField):
+    """A float64; `unit` as in `FloatField`."""
+
+
+class IntegerField(_WithUnit, peewee.IntegerField):
+    """A 32-bit integer; `unit` as in `FloatField`."""
+
+
+class BigIntegerField(_WithUnit, peewee.BigIntegerField):
+    """A 64-bit integer; `unit` as in `FloatField`."""
 
 
 class BitArrayField(BlobField):

@@ -1,0 +1,129 @@
+"""Every command's help has examples, and they work; the shell completes what there is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from jobs.cli import main
+from jobs.samples import write_samples
+from tests.fixtures.processes import REPOSITORY, clean_environment
+
+COMMANDS = sorted(main.commands)
+
+
+def examples(command: click.Command) -> list[str]:
+    """Return the lines of a command's help that follow the word Example."""
+    help_text = (command.help or "").replace("\b", "").splitlines()
+    start = next(
+        (n for n, line in enumerate(help_text) if line.strip() in ("Example:", "Examples:")), None
+    )
+    if start is None:
+        return []
+    lines: list[str] = []
+    for line in help_text[start + 1 :]:
+        if not line.strip():
+            break
+        lines.append(line.strip())
+    return lines
+
+
+def run(line: str, folder: Path, shell: str = "bash") -> subprocess.CompletedProcess[str]:
+    """Run a line of a shell in a folder where `astra` is installed."""
+    programs = folder / "bin"
+    if not programs.exists():
+        programs.mkdir()
+        script = programs / "astra"
+        script.write_text(
+            f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(REPOSITORY)!r})\n"
+            "from jobs.cli import main\nmain()\n"
+        )
+        script.chmod(0o755)
+    env = clean_environment(folder / "home", ASTRA_DATABASE_PATH="astra.db")
+    env["PATH"] = os.pathsep.join([str(programs), env["PATH"]])
+    return subprocess.run(
+        [shell, "-c", line], cwd=folder, env=env, capture_output=True, encoding="utf-8",
+        stdin=subprocess.DEVNULL, check=False, timeout=240,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def ingested(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the examples speak of: demo/ and manifest.yml, both ingested."""
+    folder = tmp_path_factory.mktemp("examples")
+    write_samples(folder / "demo", rows=30)
+    write_samples(folder, ["astraAllStarSlam", "astraAllStarBossNet"], rows=30)
+    for line in (
+        "astra ingest manifest.yml",
+        "ASTRA_DATABASE_PATH=demo/astra.db astra ingest demo/manifest.yml",
+    ):
+        done = run(line, folder)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def folder(ingested: Path, tmp_path: Path) -> Path:
+    """A copy of it, for one test to change."""
+    return Path(shutil.copytree(ingested, tmp_path / "work"))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_examples_in_the_help_work(name: str, folder: Path) -> None:
+    lines = examples(main.commands[name])
+    assert lines, f"astra {name} --help has no example"
+
+    for line in lines:
+        if "zsh" in line and not shutil.which("zsh"):
+            line = "astra completion zsh"  # noqa: PLW2901 - what it would evaluate
+        done = run(line, folder, "zsh" if line.startswith("eval") and "zsh" in line else "bash")
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_says_what_each_option_does(name: str) -> None:
+    command = main.commands[name]
+
+    assert command.help
+    assert [
+        option.name
+        for option in command.params
+        if isinstance(option, click.Option) and not option.help and not option.show_default
+    ] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [(["astra", "insp"], ["inspect"]), (["astra", "ingest", "--dr"], ["--dry-run"])],
+)
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_the_shell_completes(
+    shell: str, words: list[str], expected: list[str], tmp_path: Path
+) -> None:
+    script = run(f"astra completion {shell}", tmp_path)
+    asked = run(
+        f"COMP_WORDS='{' '.join(words)}' COMP_CWORD={len(words) - 1} "
+        f"_ASTRA_COMPLETE={shell}_complete astra",
+        tmp_path,
+    )
+
+    assert script.returncode == 0, script.stderr
+    assert f"_ASTRA_COMPLETE={shell}_complete" in script.stdout
+    lines = asked.stdout.replace(",", "\n").splitlines()
+    assert [line for line in lines if line in expected] == expected
+
+
+def test_bash_completes_after_the_evaluation(tmp_path: Path) -> None:
+    done = run(
+        'eval "$(astra completion bash)"; COMP_WORDS=(astra comp); COMP_CWORD=1; '
+        '_astra_completion astra; echo "${COMPREPLY[@]}"',
+        tmp_path,
+    )
+
+    assert done.stdout.split() == ["completion"], done.stderr
