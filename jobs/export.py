@@ -28,8 +28,8 @@ from jobs.headers import PRIMARY, Value, header, table_cards
 from jobs.manifest import result_model
 from jobs.manifest.mistakes import did_you_mean
 
-#: Rows that are in memory at a time.
-PAGE_ROWS = 5_000
+#: Values that are in memory at a time, as Python objects.
+PAGE_VALUES = 500_000
 
 _DTYPES = {"int32": ">i4", "int64": ">i8", "float32": ">f4", "float64": ">f8", "bool": "S1"}
 _LETTERS = {"int32": "J", "int64": "K", "float32": "E", "float64": "D", "bool": "L"}
@@ -370,7 +370,7 @@ def _write_table(out: Any, table: _Table) -> int:
     nodes = [node for _, node in table.columns]
     converters = [_converter(c, node) for c, node in zip(columns, nodes, strict=True)]
     done = 0
-    for page in table.rows.pages(nodes, PAGE_ROWS):
+    for page in table.rows.pages(nodes, max(1, PAGE_VALUES // len(nodes))):
         records = np.zeros(len(page), dtype=dtype)
         for number, values in enumerate(zip(*page, strict=True)):
             records[f"c{number}"] = converters[number](values)

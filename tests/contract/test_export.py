@@ -163,7 +163,8 @@ def test_an_exported_file_ingests_and_changes_nothing(job: Job, tmp_path: Path) 
 def test_rows_are_read_page_by_page(
     job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export_module, "PAGE_ROWS", 4)
+    columns = len(layout("astraAllStarSlam", "DR20").hdus[0].columns)
+    monkeypatch.setattr(export_module, "PAGE_VALUES", 4 * columns)
     path = make_product(tmp_path, "astraAllStarSlam", "DR20", 12)
     job.ingest({"path": path})
 

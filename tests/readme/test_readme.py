@@ -151,15 +151,8 @@ def test_the_pipeline_of_ones_own_is_ingested(folder: Path) -> None:
     ).write(folder / "saturn.fits")
 
     run(folder, ["astra", "ingest", "saturn.yml"], ASTRA_DATABASE_PATH="saturn.db")
-    said = run(
-        folder,
-        [
-            sys.executable,
-            "-c",
-            "from mine import Saturn\n"
-            "print([(s.spectrum_pk, s.inclination, s.flag_no_ring) for s in Saturn.select()])",
-        ],
-        ASTRA_DATABASE_PATH="saturn.db",
-    )
+    query = "[(s.spectrum_pk, s.inclination, s.flag_no_ring) for s in Saturn.select()]"
+    program = f"from mine import Saturn; print({query})"
+    said = run(folder, [sys.executable, "-c", program], ASTRA_DATABASE_PATH="saturn.db")
 
     assert said.strip() == "[(901, 12.5, False), (902, None, True)]"

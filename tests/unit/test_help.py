@@ -13,9 +13,12 @@ import pytest
 
 from jobs.cli import main
 from jobs.samples import write_samples
+from tests.fixtures.databases import PostgresTarget
 from tests.fixtures.processes import REPOSITORY, clean_environment
+from tests.fixtures.server import PostgresServer
 
 COMMANDS = sorted(main.commands)
+ON_POSTGRES = "--grant"  # SQLite has no roles
 
 
 def examples(command: click.Command) -> list[str]:
@@ -34,7 +37,9 @@ def examples(command: click.Command) -> list[str]:
     return lines
 
 
-def run(line: str, folder: Path, shell: str = "bash") -> subprocess.CompletedProcess[str]:
+def run(
+    line: str, folder: Path, shell: str = "bash", **extra: str
+) -> subprocess.CompletedProcess[str]:
     """Run a line of a shell in a folder where `astra` is installed."""
     programs = folder / "bin"
     if not programs.exists():
@@ -45,7 +50,7 @@ def run(line: str, folder: Path, shell: str = "bash") -> subprocess.CompletedPro
             "from jobs.cli import main\nmain()\n"
         )
         script.chmod(0o755)
-    env = clean_environment(folder / "home", ASTRA_DATABASE_PATH="astra.db")
+    env = clean_environment(folder / "home", **extra or {"ASTRA_DATABASE_PATH": "astra.db"})
     env["PATH"] = os.pathsep.join([str(programs), env["PATH"]])
     return subprocess.run(
         [shell, "-c", line], cwd=folder, env=env, capture_output=True, encoding="utf-8",
@@ -80,10 +85,28 @@ def test_the_examples_in_the_help_work(name: str, folder: Path) -> None:
     assert lines, f"astra {name} --help has no example"
 
     for line in lines:
+        if ON_POSTGRES in line:
+            continue
         if "zsh" in line and not shutil.which("zsh"):
             line = "astra completion zsh"  # noqa: PLW2901 - what it would evaluate
         done = run(line, folder, "zsh" if line.startswith("eval") and "zsh" in line else "bash")
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+
+
+@pytest.mark.postgres
+def test_the_examples_about_roles_work(
+    folder: Path, postgres: PostgresServer, tmp_path: Path
+) -> None:
+    place = PostgresTarget(tmp_path, postgres)
+    postgres.execute("CREATE ROLE jobs")
+    try:
+        lines = [each for command in main.commands.values() for each in examples(command)]
+        for line in (line for line in lines if ON_POSTGRES in line):
+            done = run(line, folder, **place.env)
+            assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+    finally:
+        place.remove()
+        postgres.execute("DROP ROLE jobs")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
