@@ -25,6 +25,8 @@ T = TypeVar("T")
 PAUSES = (0.1, 15.0)
 #: A fault that lasts longer than this many seconds is raised.
 PATIENCE = 120.0
+#: SQLite, when it has rolled back by itself.
+_ROLLBACK_WORDS = ("cannot rollback", "no such savepoint")
 
 
 def run(database: Database, work: Callable[[], T], *, patience: float = PATIENCE) -> T:
@@ -54,8 +56,15 @@ def run(database: Database, work: Callable[[], T], *, patience: float = PATIENCE
         raise RuntimeError("a transaction is open: only the outermost one can be run again")
 
     def attempt() -> T:
-        with database.atomic():
-            return work()
+        try:
+            with database.atomic():
+                return work()
+        except Exception as error:
+            # Rolling back what is gone already is an error of its own, which hides the first.
+            first = _without_rollback(error)
+            if first is error:
+                raise
+            raise first from None
 
     return retry(database, attempt, patience=patience)
 
@@ -94,6 +103,14 @@ def retry(database: Database, attempt: Callable[[], T], *, patience: float = PAT
         reraise=True,
     )
     return retrying(again)
+
+
+def _without_rollback(error: BaseException) -> BaseException:
+    """Return the error that led to a rollback that failed, or the error itself."""
+    first = error
+    while first.__context__ is not None and any(w in str(first) for w in _ROLLBACK_WORDS):
+        first = first.__context__
+    return first
 
 
 def _recover(database: Database) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from astra.errors import ProductError
@@ -23,14 +24,25 @@ Classes = Mapping[str, type[Any]]
 """The models that a manifest names; see `jobs.manifest.check_names`."""
 
 
-def check(manifest: Manifest, units: Sequence[Unit], classes: Classes) -> list[Mistake]:
-    """Look at the headers of all files; a gzipped one is unpacked to its end.
+@dataclass(frozen=True)
+class Checked:
+    """What the headers of all files say.
 
-    Returns
-    -------
-    list of Mistake
+    Attributes
+    ----------
+    mistakes : list of Mistake
         All problems of all files.
+    rows : int
+        How many rows there are to be read.
     """
+
+    mistakes: list[Mistake]
+    rows: int
+
+
+def check(manifest: Manifest, units: Sequence[Unit], classes: Classes) -> Checked:
+    """Look at the headers of all files; a gzipped one is unpacked to its end."""
+    rows = 0
     mistakes: list[Mistake] = []
     told: set[int] = set()
     columns: dict[int, set[str]] = {}
@@ -40,6 +52,7 @@ def check(manifest: Manifest, units: Sequence[Unit], classes: Classes) -> list[M
         try:
             for mapping in mapper.mappings(scratch.inspect(unit.path), product):
                 mistakes += [product.mistake("path", text) for text in mapping.problems]
+                rows += mapping.table.rows
                 if id(mapping.kind) not in told:
                     told.add(id(mapping.kind))
                     names = {column.name for column in mapping.table.columns}
@@ -54,7 +67,7 @@ def check(manifest: Manifest, units: Sequence[Unit], classes: Classes) -> list[M
             for name in product.ignore or ()
             if name not in names
         ]
-    return mistakes
+    return Checked(mistakes, rows)
 
 
 def _tell_lacking(product: Product, mapping: TableMapping) -> None:

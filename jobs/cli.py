@@ -57,7 +57,7 @@ def main() -> None:
     """Bring Astra's FITS products into a database."""
 
 
-@main.command()
+@main.command(short_help="Ingest the products of a manifest.")
 @click.argument("manifest", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Read and check every row, and write nothing.")
 @click.option("--force", is_flag=True, help="Do again what the ledger says is in.")
@@ -133,7 +133,7 @@ def ingest(
     return {"done": 0, "stopped": 75}.get(done.status, 4)
 
 
-@main.command()
+@main.command(short_help="Tell what is in, half in, failed and not begun.")
 @click.argument("manifest", type=click.Path(path_type=Path), required=False)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def status(manifest: Path | None, *, as_json: bool) -> None:
@@ -151,7 +151,7 @@ def status(manifest: Path | None, *, as_json: bool) -> None:
     click.echo(json.dumps(found.as_dict(), indent=2) if as_json else found.summary())
 
 
-@main.command()
+@main.command(short_help="Show how files are dealt to array tasks.")
 @click.argument("manifest", type=click.Path(path_type=Path))
 @click.option("--tasks", type=click.IntRange(1), default=4, show_default=True, metavar="N")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
@@ -170,7 +170,7 @@ def plan(manifest: Path, *, tasks: int, as_json: bool) -> None:
     click.echo(json.dumps(planned.as_dict(), indent=2) if as_json else planned.summary())
 
 
-@main.command()
+@main.command(short_help="Make or bring up to date the tables.")
 @click.option("--plan", "plan_only", is_flag=True, help="Show the SQL, and run none of it.")
 @click.option(
     "--manifest",
@@ -206,7 +206,7 @@ def migrate(
     )
 
 
-@main.command()
+@main.command(short_help="Make sample products and a manifest.")
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option("--rows", type=click.IntRange(1), default=3000, show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same stars.")

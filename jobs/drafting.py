@@ -113,7 +113,7 @@ def check_manifest(path: Path) -> str:
             files += [InputFile(product.index, file, file.stat().st_size) for file in found]
     if not told:
         resolve_all(manifest, path)  # tells of files that several products name
-    mistakes = check(manifest, plan(files), classes)
+    mistakes = check(manifest, plan(files), classes).mistakes
     if mistakes:
         told += str(as_error(mistakes, path)).splitlines()
     if told:

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from astra import readiness as db
 from astra.errors import AstraError, ProductError, SchemaError, UsageError
 from astra.export import JoinedRows, column_of
 from astra.models import Source, base, find
@@ -22,7 +23,6 @@ from astra.utils import (
     version_integer_to_string,
     version_string_to_integer,
 )
-from astra import readiness as db
 from jobs.datamodel import HDU, Column, Layout, layout, products, releases
 from jobs.headers import PRIMARY, Value, header, table_cards
 from jobs.manifest import result_model

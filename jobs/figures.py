@@ -157,9 +157,7 @@ def _draw_rates(edges: Array, rates: Array, numbers: Sequence[int], label: str) 
             linewidth=0,
         )
         if len(numbers) > 1:
-            drawn.legend(
-                loc="outside upper right", ncols=len(numbers), frameon=False, fontsize=8
-            )
+            drawn.legend(loc="outside upper right", ncols=len(numbers), frameon=False, fontsize=8)
     else:
         axes[0].stairs(rates.sum(axis=0), edges, fill=True, color=BLUE)
         places = np.arange(len(numbers) + 1) - 0.5

@@ -143,7 +143,9 @@ def _result(file: FitsFile, columns: set[str], spectra: Iterable[Any]) -> Any | 
     if "task_pk" not in columns:
         return None
     left = columns - _names(Source) - {n for model in spectra for n in _names(model)}
-    scores = {model: len(left & _names(model)) / len(left | _names(model)) for model in result_models}
+    scores = {
+        model: len(left & _names(model)) / len(left | _names(model)) for model in result_models
+    }
     best = max(result_models, key=scores.__getitem__)
     return best if scores[best] > 0.5 else None
 

@@ -23,6 +23,7 @@ from jobs.manifest import Manifest, Mistake, as_error, check_names, load_manifes
 from jobs.plan import Shard, Unit, deal, plan
 from jobs.read import Batch, EndOfUnit, Entries, Reader, ahead, identify_file, is_done
 from jobs.report import ProductReport, Report, write_json
+from jobs.text import count
 
 log = logging.getLogger("astra")
 
@@ -33,7 +34,7 @@ BATCH_ROWS = 10_000
 class Progress(Protocol):
     """Is told what happens; draws bars, writes lines, or does nothing."""
 
-    def begin(self, files: int, total_bytes: int) -> None:
+    def begin(self, files: int, total_bytes: int, total_rows: int = 0) -> None:
         """The checks are done and rows will be read."""
 
     def chunk(self, path: Path, rows: int, written: Written, seconds: float) -> None:
@@ -101,13 +102,11 @@ def ingest(manifest_path: Path, options: Options, progress: Progress) -> Report:
     classes = check_names(manifest, manifest_path)
     units = plan(resolve_all(manifest, manifest_path))
     mine = deal(units, options.shard.count)[options.shard.index]
-    log.info(
-        "%s: %d of %d files are this task's (share %s)",
-        manifest_path,
-        len(mine),
-        len(units),
-        options.shard,
-    )
+    if options.shard.count > 1:
+        share = f"; {len(mine):,} are this task's ({options.shard})"
+    else:
+        share = ""
+    log.info("%s: %s%s", manifest_path, count(len(units), "file"), share)
     job = Job(manifest, manifest_path, classes, options, progress)
     with db.explained(job.database, job.schema):
         if options.workers == 1:
@@ -172,9 +171,9 @@ class Job:
     def run(self, units: Sequence[Unit]) -> Report:
         """Check units, and ingest them."""
         entries = self.look(units)
-        mistakes = check(self.manifest, self.to_do(units, entries), self.classes)
-        self.make_ready(mistakes)
-        return self.ingest(units, entries)
+        checked = check(self.manifest, self.to_do(units, entries), self.classes)
+        self.make_ready(checked.mistakes)
+        return self.ingest(units, entries, checked.rows)
 
     def look(self, units: Sequence[Unit]) -> Entries:
         """Look at the database, without changing it: return what the ledger knows of the files."""
@@ -213,14 +212,23 @@ class Job:
         own = [model for model in self.classes.values() if model not in models]
         db.prepare(self.database, self.schema, [*models, *own])
 
-    def ingest(self, units: Sequence[Unit], entries: Entries) -> Report:
-        """Ingest units that are checked, and write the report."""
+    def ingest(self, units: Sequence[Unit], entries: Entries, rows: int = 0) -> Report:
+        """Ingest units that are checked, and write the report.
+
+        Parameters
+        ----------
+        units : sequence of Unit
+        entries : mapping
+            What the ledger knows of their files.
+        rows : int
+            How many rows there are to be read; 0 if that is not known.
+        """
         started = time.monotonic()
         if self.options.dry_run:
             self.committer.is_readable = db.is_readable(self.database, self.schema)
         else:
             self.ledger.begin()
-        self.progress.begin(len(units), sum(unit.size for unit in units))
+        self.progress.begin(len(units), sum(unit.size for unit in units), rows)
         try:
             self._work(units, entries)
         except BaseException:

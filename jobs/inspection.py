@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -168,8 +168,9 @@ def _heads(path: Path, tables: Sequence[TableHDU], count: int) -> dict[int, Rows
     if scratch.is_gzipped(path):
         from isal import igzip
 
-        with igzip.open(path, "rb") as stream:
-            return _read_heads(cast(BinaryIO, stream), tables, count)
+        unpack: Any = igzip.open  # the package has no types
+        with unpack(path, "rb") as stream:
+            return _read_heads(stream, tables, count)
     with path.open("rb") as stream:
         return _read_heads(stream, tables, count)
 

@@ -463,7 +463,10 @@ class _Mapper:
 #: Labels of columns with one integer.
 _INTEGERS = ("1B", "1I", "1J", "1K")
 #: Fields that the job fills itself, so that no file lacks them.
-_GIVEN = ("created", "modified", "source", "source_pk", "spectrum_pk", "path", *GENERATED)
+_GIVEN = (
+    *("created", "modified", "source", "source_pk", "spectrum_pk", "path", "tag", "v_astra"),
+    *GENERATED,
+)
 
 
 def type_problem(table: TableHDU, index: int, model_field: Any) -> str | None:

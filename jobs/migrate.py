@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from astra import schema as versions
 from astra import readiness as db
+from astra import schema as versions
 from jobs.manifest import check_names, load_manifest
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from jobs.manifest import load_manifest, resolve_all
 from jobs.plan import deal, plan
-from jobs.report import duration
+from jobs.text import count, duration, size
 
 #: Bytes a second of uncompressed rows that one task gets in, on the slow side of what was
 #: measured; gzipped products have this many times their size in rows.
@@ -65,17 +65,16 @@ class Planned:
 
     def _lines(self) -> Iterable[str]:
         files = sum(each for each, _ in self.tasks)
-        size = sum(each for _, each in self.tasks)
-        yield f"{files:,} files, {_size(size)}, dealt to {len(self.tasks):,} tasks"
+        total = sum(each for _, each in self.tasks)
+        yield f"{count(files, 'file')}, {size(total)}, dealt to {count(len(self.tasks), 'task')}"
         shown = self.tasks[:20]
         for number, (each, length) in enumerate(shown):
-            yield f"  task {number}: {each:,} files, {_size(length)}"
+            yield f"  task {number}: {count(each, 'file')}, {size(length)}"
         if len(self.tasks) > len(shown):
             yield f"  ... and {len(self.tasks) - len(shown):,} more"
         if self.useful < len(self.tasks):
-            yield (
-                f"{len(self.tasks) - self.useful:,} tasks have nothing to do: a file is not split"
-            )
+            idle = len(self.tasks) - self.useful
+            yield f"nothing is left for {count(idle, 'task')}: a file is not split"
         yield f"the longest task takes about {duration(self.seconds)}, as a rough guess"
         yield (
             f"sbatch --array=0-{max(self.useful, 1) - 1} --time={self.time_limit} "
@@ -99,11 +98,3 @@ def plan_tasks(manifest_path: Path, tasks: int) -> Planned:
         for units in dealt
     ]
     return Planned(str(manifest_path), sizes, max(work) / _BYTES_PER_SECOND)
-
-
-def _size(number: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1000:
-            return f"{number:,.1f} {unit}" if unit != "B" else f"{number:,.0f} B"
-        number /= 1000
-    return f"{number:,.1f} TB"

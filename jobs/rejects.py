@@ -11,7 +11,6 @@ on where another one was killed reads the file, and drops the rows that it will 
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from jobs.fits import FitsColumn, Rows, TableHDU, read_rows, read_structure
 from jobs.headers import PRIMARY, Value, header, table_cards
 from jobs.mapping import REJECT_CARD, REJECT_COLUMNS
+from jobs.whole import whole_file
 
 #: Cards that say what a table is, and that a mended file needs too.
 _KEPT_CARDS = ("INSTRMNT", "OBSRVTRY", "PIPELINE", "V_ASTRA", "CREATED")
@@ -123,15 +123,11 @@ class RejectFile:
         if not layouts:
             self.path.unlink(missing_ok=True)
             return
-        beside = self.path.with_name(self.path.name + ".part")
-        with beside.open("wb") as out:
+        with whole_file(self.path) as out:
             kept = {k: v for k, v in layouts[0].primary.items() if k not in _NOT_COPIED}
             out.write(header({**PRIMARY, **kept}))
             for layout in layouts:
                 _write_table(out, layout)
-            out.flush()
-            os.fsync(out.fileno())
-        beside.replace(self.path)
 
     def _layout(self, table: TableHDU, primary: Mapping[str, Any]) -> tuple[_Layout, list[int]]:
         """Return the layout of a table's rows, and which columns are the product's own."""

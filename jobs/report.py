@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from jobs.text import count, duration
+from jobs.whole import whole_file
 
 
 @dataclass
@@ -160,7 +162,7 @@ class Report:
             yield from _product_lines(product, dry_run=self.dry_run)
         rate = total.read / self.seconds if self.seconds else 0.0
         yield (
-            f"{_count(files, 'file')}, {_count(total.read, 'row')} read, "
+            f"{count(files, 'file')}, {count(total.read, 'row')} read, "
             f"{total.rejected:,} rejected, in {duration(self.seconds)} ({rate:,.0f} rows/s)"
         )
         for path, error in list(self.failed_files.items())[:10]:
@@ -170,21 +172,17 @@ class Report:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON beside its place, then move it there: it is whole or not there."""
-    beside = path.with_name(path.name + ".part")
-    with beside.open("w", encoding="utf-8") as out:
-        json.dump(content, out, indent=2)
-        out.write("\n")
-        out.flush()
-        os.fsync(out.fileno())
-    beside.replace(path)
+    """Write JSON to a file, which is whole or not there."""
+    text = json.dumps(content, indent=2)
+    with whole_file(path) as out:
+        out.write(f"{text}\n".encode())
 
 
 def _product_lines(product: ProductReport, *, dry_run: bool) -> Iterable[str]:
     counts = product.counts
     parts = [f"{counts.read:,} read"]
     if product.skipped:
-        parts.insert(0, f"{_count(product.skipped, 'file')} in already")
+        parts.insert(0, f"{count(product.skipped, 'file')} in already")
     would = " to be" if dry_run else ""
     parts += [f"{counts.inserted:,}{would} inserted", f"{counts.updated:,}{would} updated"]
     for name in ("unchanged", "duplicates", "rejected"):
@@ -210,17 +208,3 @@ def _change_lines(product: ProductReport, most: int = 10) -> Iterable[str]:
         yield f"    {name} would change in {change['rows']:,} rows{by} ({row}: {old} -> {new})"
     if len(changes) > most:
         yield f"    ... and {len(changes) - most} more columns, which the report names"
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number:,} {word}" + ("" if number == 1 else "s")
-
-
-def duration(seconds: float) -> str:
-    """Return a time span as people say it: ``4.2 s``, ``3 min 10 s``, ``2 h 5 min``."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"

@@ -10,7 +10,7 @@ from typing import Any
 from astra.ledger import Ledger, RunInfo, chunk_rates, last_runs
 from jobs.manifest import Manifest, Product, load_manifest, resolve_all
 from jobs.read import identify_file, is_done
-from jobs.report import duration
+from jobs.text import count, duration
 
 
 @dataclass
@@ -84,14 +84,14 @@ class Status:
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterable[str]:
-        yield ", ".join(f"{count:,} {state}" for state, count in self.states.items() if count)
+        yield ", ".join(f"{number:,} {state}" for state, number in self.states.items() if number)
         for table, group in _by_table(self.files).items():
             read = sum(file.done for file in group)
             seconds = sum(file.seconds for file in group)
             rate = f", {read / seconds:,.0f} rows/s" if seconds else ""
             rejected = sum(file.rejected for file in group)
             yield (
-                f"  {table}: {len(group):,} files, {read:,} of "
+                f"  {table}: {count(len(group), 'file')}, {read:,} of "
                 f"{sum(file.rows for file in group):,} rows, {rejected:,} rejected{rate}"
             )
         for state in ("failed", "half in", "changed", "not begun"):

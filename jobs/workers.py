@@ -74,7 +74,7 @@ def _check(job: Job, shares: Sequence[Sequence[Unit]], entries: Entries) -> list
 
 def _check_share(job: Job, number: int, share: Sequence[Unit], entries: Entries) -> list[Mistake]:
     del number
-    return check(job.manifest, job.to_do(share, entries), job.classes)
+    return check(job.manifest, job.to_do(share, entries), job.classes).mistakes
 
 
 def _ingest(job: Job, number: int, share: Sequence[Unit], entries: Entries) -> Report:

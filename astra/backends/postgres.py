@@ -22,10 +22,13 @@ from astra.upsert import column_names, quote, table_name, upsert_sql
 _TRANSIENT_CLASSES = ("08",)  # connection exceptions
 _TRANSIENT_CODES = frozenset(
     {
+        "25P03",  # idle_in_transaction_session_timeout
+        "25P04",  # transaction_timeout
         "40001",  # serialization_failure
         "40P01",  # deadlock_detected
         "53300",  # too_many_connections
         "55P03",  # lock_not_available
+        "57014",  # query_canceled: a statement timeout on a busy server, or somebody's decision
         "57P01",  # admin_shutdown
         "57P02",  # crash_shutdown
         "57P03",  # cannot_connect_now

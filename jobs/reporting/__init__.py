@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from astra.errors import UsageError
 from astra import readiness as db
+from astra.errors import UsageError
 from jobs import figures
 
 

@@ -25,11 +25,11 @@ PLACES = {
     "fitsio": ["astra/pixels.py"],
     "jobs": ["jobs/*"],
     "jobs.cli": ["jobs/__main__.py"],
-    "jobs.ingest": ["jobs/cli.py"],
+    "jobs.ingest": ["jobs/cli.py", "jobs/workers.py"],
     "peewee": ["astra/*"],
     "playhouse": ["astra/*"],
     "psycopg2": ["astra/backends/*"],
-    "sdsstools": ["astra/config.py"],
+    "sdsstools": ["astra/config.py", "jobs/logs.py"],
     "sqlite3": ["astra/backends/*"],
     "tests": [],
 }
