@@ -98,7 +98,7 @@ def database_config(config: Mapping[str, Any] | None) -> DatabaseConfig:
     """
     config = config or {}
     if path := os.environ.get("ASTRA_DATABASE_PATH"):
-        return DatabaseConfig(path=os.path.expanduser(path))
+        return DatabaseConfig(path=str(Path(path).expanduser()))
     if config.get("TESTING"):
         return DatabaseConfig(path=":memory:")
     entry = config.get("database") or {}
@@ -119,7 +119,7 @@ def _from_entry(entry: dict[str, Any]) -> DatabaseConfig:
                 f"astra.yml: `database` has `path`, which is SQLite, beside {others}, which is "
                 "for PostgreSQL: leave one of them out"
             )
-        return DatabaseConfig(path=os.path.expanduser(str(path)))
+        return DatabaseConfig(path=str(Path(str(path)).expanduser()))
     _check_keys(entry)
     if not entry.get("dbname") and not entry.get("service"):
         raise ConfigError(f"astra.yml: `database` names neither `dbname` nor `path`\n{HINT}")

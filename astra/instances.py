@@ -108,9 +108,7 @@ def _write(
     return stored
 
 
-def _write_rows(
-    database: Database, model: type[Model], rows: Sequence[dict[str, Any]]
-) -> _Stored:
+def _write_rows(database: Database, model: type[Model], rows: Sequence[dict[str, Any]]) -> _Stored:
     """Upsert rows that all have a `task_pk`, or all have none."""
     key, _ = kept(model)
     fields = [field for field in model._meta.sorted_fields if field.name not in GENERATED]

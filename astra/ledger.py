@@ -341,6 +341,17 @@ class Ledger:
 
         run_transaction(self.database, work)
 
+    def mend(self, path: str) -> None:
+        """Note that a file that had failed before its first row is in."""
+
+        def work() -> None:
+            failed = (IngestedTable.path == path) & (IngestedTable.status == "failed")
+            # Without settings, it says nothing of what the file is now.
+            mended = {"status": "done", "error": None, "settings": "", "modified": utcnow()}
+            IngestedTable.update(**mended).where(failed & (IngestedTable.hdu == 0)).execute()
+
+        run_transaction(self.database, work)
+
     def note_empty(self, identity: Identity) -> None:
         """Note that a file has no rows to take, so that it need not be opened again."""
         entry = {**self._new_entry(identity), "status": "done"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from astra.transaction import run
 
 #: A server that is away when the job begins is waited for so many seconds.
 _FIRST_PATIENCE = 5.0
+_DISK_FULL = "53100"  # PostgreSQL's
 
 
 def describe(database: Database, schema: str | None) -> str:
@@ -103,6 +105,10 @@ def explain(database: Database, schema: str | None, error: Exception) -> AstraEr
     """Return what a database's refusal means to the user."""
     where = describe(database, schema)
     text = " ".join(str(error).split())
+    if _is_full(error):
+        return DatabaseUnavailable(
+            f"{where}: the disk is full: {text}; make room, then submit again: what is in stays in"
+        )
     if backend_for(database).is_transient(error):
         return DatabaseUnavailable(f"{where} is away or busy: {text}; submit again later")
     if isinstance(database, SqliteDatabase):
@@ -117,4 +123,12 @@ def explain(database: Database, schema: str | None, error: Exception) -> AstraEr
         )
     return ConfigError(
         f"{where} refuses the job: {text}; see `database` in ~/.config/sdss/astra/astra.yml"
+    )
+
+
+def _is_full(error: Exception) -> bool:
+    """Tell whether the database's disk has no room left."""
+    cause: Any = getattr(error, "orig", None) or error
+    return getattr(cause, "pgcode", None) == _DISK_FULL or (
+        getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
     )

@@ -15,7 +15,7 @@ import datetime
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,7 +117,7 @@ class Fitted:
 
 def fit(
     storage: Storage,
-    values: NDArray[np.generic],
+    values: NDArray[Any],
     null: Mask | None = None,
     grid: tuple[float, float] | None = None,
 ) -> Fitted:
@@ -140,7 +140,7 @@ def fit(
         If no value of this dtype can go into such a column; the caller finds that out for an
         empty array, before any row is read.
     """
-    fitters: dict[str, Callable[..., tuple[NDArray[np.generic], Mask, Mask | None, str]]] = {
+    fitters: dict[str, Callable[..., _Parts]] = {
         "integer": _fit_integer,
         "float": _fit_float,
         "boolean": _fit_boolean,
@@ -157,20 +157,21 @@ def fit(
     elif values.ndim != 1:
         raise TypeError(f"a vector of {values.shape[1]} cannot go into one {storage.label}")
     extra = {"grid": grid} if storage.kind == "float" else {}
-    fitted, missing, bad, reason = fitters[storage.kind](storage, values, **extra)
-    return _with_nulls(storage, values, fitted, missing, null, bad, reason)
+    return _with_nulls(storage, values, fitters[storage.kind](storage, values, **extra), null)
 
 
-def _with_nulls(
-    storage: Storage,
-    values: NDArray[np.generic],
-    fitted: NDArray[np.generic],
-    missing: Mask,
-    null: Mask | None,
-    bad: Mask | None,
-    reason: str,
-) -> Fitted:
+class _Parts(NamedTuple):
+    """What a column's values are in its dtype, and which of them are something else."""
+
+    fitted: NDArray[Any]
+    missing: Mask
+    bad: Mask | None
+    reason: str
+
+
+def _with_nulls(storage: Storage, values: NDArray[Any], parts: _Parts, null: Mask | None) -> Fitted:
     """Decide what is NULL and what is a misfit."""
+    fitted, missing, bad, reason = parts
     misfits: list[tuple[Mask, Callable[[int], str]]] = []
     if storage.nullable:
         is_null = missing if storage.missing else np.zeros(len(values), dtype=bool)
@@ -184,7 +185,7 @@ def _with_nulls(
         if null is not None:
             gone = null if gone is None else gone | null
         if gone is not None and gone.any():
-            misfits.append((gone, lambda row: "is missing, and the table needs a value"))
+            misfits.append((gone, lambda _: "is missing, and the table needs a value"))
             bad = None if bad is None else bad & ~gone
         column = Column(fitted)
     if bad is not None and bad.any():
@@ -198,7 +199,7 @@ def _show(value: object) -> str:
     return repr(value.item() if isinstance(value, np.generic) else value)
 
 
-def _require(values: NDArray[np.generic], kinds: str, storage: Storage) -> None:
+def _require(values: NDArray[Any], kinds: str, storage: Storage) -> None:
     if values.dtype.kind not in kinds:
         names = {"b": "a logical", "i": "an integer", "u": "an integer", "f": "a float"}
         names |= {"S": "text", "c": "a complex number"}
@@ -206,9 +207,7 @@ def _require(values: NDArray[np.generic], kinds: str, storage: Storage) -> None:
         raise TypeError(f"{found} cannot go into a {storage.label}")
 
 
-def _fit_integer(
-    storage: Storage, values: NDArray[np.generic]
-) -> tuple[NDArray[np.generic], Mask, Mask | None, str]:
+def _fit_integer(storage: Storage, values: NDArray[Any]) -> _Parts:
     _require(values, "iub", storage)
     dtype = np.dtype(storage.dtype)
     bad = None
@@ -218,16 +217,14 @@ def _fit_integer(
         limits = np.iinfo(dtype)
         bad = (values < limits.min) | (values > limits.max)
     fitted = values.astype(dtype, copy=False)
-    if values.dtype.kind == "i":
-        missing = values == -1
-    else:
-        missing = np.zeros(len(values), dtype=bool)
-    return fitted, missing, bad, "{} is out of the range of a " + storage.label
+    is_signed = values.dtype.kind == "i"
+    missing = values == -1 if is_signed else np.zeros(len(values), dtype=bool)
+    return _Parts(fitted, missing, bad, "{} is out of the range of a " + storage.label)
 
 
 def _fit_float(
-    storage: Storage, values: NDArray[np.generic], grid: tuple[float, float] | None = None
-) -> tuple[NDArray[np.generic], Mask, Mask | None, str]:
+    storage: Storage, values: NDArray[Any], grid: tuple[float, float] | None = None
+) -> _Parts:
     _require(values, "fiub", storage)
     dtype = np.dtype(storage.dtype)
     bad = None
@@ -248,10 +245,10 @@ def _fit_float(
     if bad is not None:
         bad &= ~missing
     reason = "{} is not exactly a " + storage.label + " (it would be rounded)"
-    return fitted, missing, bad, reason
+    return _Parts(fitted, missing, bad, reason)
 
 
-def _same(values: NDArray[np.generic], fitted: NDArray[np.generic]) -> Mask:
+def _same(values: NDArray[Any], fitted: NDArray[Any]) -> Mask:
     """Tell where a conversion to float kept the value."""
     if values.dtype.kind == "f":
         back = fitted.astype(values.dtype)
@@ -263,20 +260,17 @@ def _same(values: NDArray[np.generic], fitted: NDArray[np.generic]) -> Mask:
     return inside & (back == values)
 
 
-def _fit_boolean(
-    storage: Storage, values: NDArray[np.generic]
-) -> tuple[NDArray[np.generic], Mask, Mask | None, str]:
+def _fit_boolean(storage: Storage, values: NDArray[Any]) -> _Parts:
     _require(values, "biu", storage)
     none = np.zeros(len(values), dtype=bool)
     if values.dtype.kind == "b":
-        return values, none, None, ""
+        return _Parts(values, none, None, "")
     missing = values == -1 if values.dtype.kind == "i" else none
-    return values != 0, missing, (values != 0) & (values != 1) & ~missing, "{} is neither 0 nor 1"
+    bad = (values != 0) & (values != 1) & ~missing
+    return _Parts(values != 0, missing, bad, "{} is neither 0 nor 1")
 
 
-def _fit_text(
-    storage: Storage, values: NDArray[np.generic]
-) -> tuple[NDArray[np.generic], Mask, Mask | None, str]:
+def _fit_text(storage: Storage, values: NDArray[Any]) -> _Parts:
     _require(values, "S", storage)
     text, high = trim(values)
     bad = None
@@ -287,8 +281,8 @@ def _fit_text(
         too_long = np.char.str_len(text) > storage.max_length
         if too_long.any():
             reason = "{} is longer than " + f"{storage.max_length} characters"
-            return text, text == b"", too_long, reason
-    return text, text == b"", bad, "{} is not text in UTF-8"
+            return _Parts(text, text == b"", too_long, reason)
+    return _Parts(text, text == b"", bad, "{} is not text in UTF-8")
 
 
 def _is_utf8(value: bytes) -> bool:
@@ -299,7 +293,7 @@ def _is_utf8(value: bytes) -> bool:
     return True
 
 
-def trim(values: NDArray[np.generic]) -> tuple[NDArray[np.bytes_], Mask]:
+def trim(values: NDArray[Any]) -> tuple[NDArray[Any], Mask]:
     """End each text at its first NUL, and drop its trailing blanks (FITS standard 4.0, 7.3.3.1).
 
     Parameters
@@ -322,14 +316,13 @@ def trim(values: NDArray[np.generic]) -> tuple[NDArray[np.bytes_], Mask]:
     solid = open_ & (matrix != 0x20)
     kept = np.logical_or.accumulate(solid[:, ::-1], axis=1)[:, ::-1]
     clean = np.where(kept, matrix, 0).astype(np.uint8)
-    return clean.view(f"S{width}")[:, 0], (clean > 127).any(axis=1)
+    high: Any = (clean > 127).any(axis=1)
+    return clean.view(f"S{width}")[:, 0], high
 
 
-def _fit_time(
-    storage: Storage, values: NDArray[np.generic]
-) -> tuple[NDArray[np.generic], Mask, Mask | None, str]:
+def _fit_time(storage: Storage, values: NDArray[Any]) -> _Parts:
     if values.dtype.kind == "M":
-        return values, np.isnat(values), None, ""
+        return _Parts(values, np.isnat(values), None, "")
     _require(values, "S", storage)
     text, _ = trim(values)
     missing = text == b""
@@ -341,7 +334,7 @@ def _fit_time(
                 times[row] = _parse_time(value)
             except (ValueError, OverflowError):  # the latter where a zone leads out of the years
                 bad[row] = True
-    return times, missing, bad, "{} is not a date and time in ISO 8601"
+    return _Parts(times, missing, bad, "{} is not a date and time in ISO 8601")
 
 
 def _parse_time(value: bytes) -> datetime.datetime:
@@ -349,24 +342,21 @@ def _parse_time(value: bytes) -> datetime.datetime:
     return time.astimezone(datetime.UTC).replace(tzinfo=None) if time.tzinfo else time
 
 
-def _fit_bytes(
-    storage: Storage, values: NDArray[np.generic]
-) -> tuple[NDArray[np.generic], Mask, Mask | None, str]:
+def _fit_bytes(storage: Storage, values: NDArray[Any]) -> _Parts:
     if values.dtype.kind == "b":
         values = values.astype(np.uint8)
     if values.dtype != np.uint8:
         raise TypeError(f"an array of {values.dtype} cannot go into a {storage.label}")
-    return values, np.zeros(len(values), dtype=bool), None, ""
+    return _Parts(values, np.zeros(len(values), dtype=bool), None, "")
 
 
-def _fit_vector(
-    storage: Storage, values: NDArray[np.generic]
-) -> tuple[NDArray[np.generic], Mask, Mask | None, str]:
+def _fit_vector(storage: Storage, values: NDArray[Any]) -> _Parts:
     _require(values, "fiub", storage)
     with np.errstate(over="ignore", invalid="ignore"):
         fitted = values.astype(storage.dtype, copy=False)
     bad = None
     if fitted is not values and values.dtype.newbyteorder(">") != fitted.dtype:
-        bad = ~_same(values, fitted).all(axis=1)
+        same: Any = _same(values, fitted)
+        bad = ~same.all(axis=1)
     reason = "{} has an element that is not exactly a 32-bit float"
-    return fitted, np.zeros(len(values), dtype=bool), bad, reason
+    return _Parts(fitted, np.zeros(len(values), dtype=bool), bad, reason)

@@ -25,6 +25,8 @@ T = TypeVar("T")
 PAUSES = (0.1, 15.0)
 #: A fault that lasts longer than this many seconds is raised.
 PATIENCE = 120.0
+#: A connection that leads to a standby stays there; a new one finds the primary.
+_READ_ONLY = "25006"
 #: SQLite, when it has rolled back by itself.
 _ROLLBACK_WORDS = ("cannot rollback", "no such savepoint")
 
@@ -83,7 +85,7 @@ def retry(database: Database, attempt: Callable[[], T], *, patience: float = PAT
     state: dict[str, BaseException] = {"error": first}
 
     def again() -> T:
-        _recover(database)
+        _recover(database, state["error"])
         return attempt()
 
     def tell(call: RetryCallState) -> None:
@@ -113,17 +115,19 @@ def _without_rollback(error: BaseException) -> BaseException:
     return first
 
 
-def _recover(database: Database) -> None:
+def _recover(database: Database, error: BaseException) -> None:
     """Drop a connection that is no longer usable, so that the next query opens a new one."""
     from peewee import PeeweeException
 
     if getattr(database, "database", None) == ":memory:" or database.is_closed():
         return
     try:
-        usable = database.is_connection_usable()
+        # A driver's connection that is closed has no state to be asked for.
+        usable = not getattr(database.connection(), "closed", False)
+        usable = usable and database.is_connection_usable()
     except (AttributeError, PeeweeException):
         usable = True
-    if not usable:
+    if not usable or getattr(getattr(error, "orig", error), "pgcode", None) == _READ_ONLY:
         _discard(database)
 
 
@@ -179,7 +183,7 @@ class ResilientDatabase(Database):
         try:
             return retry(database, attempt)
         except _NotRepeated as marker:
-            _recover(database)
+            _recover(database, marker)
             raise marker.__cause__ from None  # type: ignore[misc]
 
 

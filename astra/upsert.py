@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from astra.block import Block, Column
 
@@ -21,7 +21,12 @@ def kept(model: type[Model]) -> tuple[str, str]:
 
     The first is the table's own key, `task_pk`.
     """
-    return model._meta.primary_key.name, "created"
+    return primary_key(model).name, "created"
+
+
+def primary_key(model: type[Model]) -> Any:
+    """Return the field that is a table's own key."""
+    return model._meta.primary_key
 
 
 def quote(*names: str) -> str:

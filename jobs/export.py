@@ -18,11 +18,7 @@ from astra.errors import AstraError, ProductError, SchemaError, UsageError
 from astra.export import JoinedRows, column_of
 from astra.models import Source, base, find
 from astra.models.pipeline import PipelineOutputMixin
-from astra.utils import (
-    utcnow,
-    version_integer_to_string,
-    version_string_to_integer,
-)
+from astra.utils import utcnow, version_integer_to_string, version_string_to_integer
 from jobs.datamodel import HDU, Column, Layout, layout, products, releases
 from jobs.headers import PRIMARY, Value, header, table_cards
 from jobs.manifest import result_model

@@ -11,6 +11,7 @@ Every size that a header states is checked against the file before it is believe
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
@@ -372,24 +373,17 @@ def _parse_cards(header: bytes, cards: dict[str, Any]) -> None:
 
 
 def _value(text: str) -> Any:
+    """Return the value of a card's text after the equals sign; None where there is none."""
     match = _VALUE.match(text)
-    if match is None:
-        return None
-    string, logical, number = match.groups()
+    string, logical, number = match.groups() if match else (None, None, None)
     if string is not None:
         return string.replace("''", "'").rstrip()
     if logical is not None:
         return logical == "T"
-    if number is None:
-        return None
-    try:
-        return int(number)
-    except ValueError:
-        pass
-    try:
-        return float(number.replace("D", "E").replace("d", "e"))
-    except ValueError:
-        return number
+    for kind in (int, lambda word: float(word.replace("D", "E").replace("d", "e"))):
+        with contextlib.suppress(ValueError):
+            return None if number is None else kind(number)
+    return number
 
 
 def _integer(path: Path, number: int, cards: Mapping[str, Any], key: str, default: int) -> int:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from astra import readiness as db
 from astra.chunk import Written
 from astra.errors import ProductError
-from astra.ledger import Ledger, RunInfo, summarise
+from astra.ledger import Identity, Ledger, RunInfo, summarise
 from jobs.check import Classes, check
 from jobs.commit import Committer
 from jobs.filesystems import refuse_shared
@@ -102,11 +102,9 @@ def ingest(manifest_path: Path, options: Options, progress: Progress) -> Report:
     classes = check_names(manifest, manifest_path)
     units = plan(resolve_all(manifest, manifest_path))
     mine = deal(units, options.shard.count)[options.shard.index]
+    log.info("%s: %s", manifest_path, count(len(units), "file"))
     if options.shard.count > 1:
-        share = f"; {len(mine):,} are this task's ({options.shard})"
-    else:
-        share = ""
-    log.info("%s: %s%s", manifest_path, count(len(units), "file"), share)
+        log.info("%s this task's (%s)", count(len(mine), "file"), options.shard)
     job = Job(manifest, manifest_path, classes, options, progress)
     with db.explained(job.database, job.schema):
         if options.workers == 1:
@@ -258,7 +256,7 @@ class Job:
         with closing(ahead(reader.read(units))) as items:
             for item in items:
                 if isinstance(item, EndOfUnit):
-                    self._end(item)
+                    self._end(item, reader)
                 elif item.product not in reader.failed_products:
                     self._commit(item, reader)
                 if stopped := self.options.should_stop():
@@ -308,7 +306,7 @@ class Job:
         reader.failed_products.add(index)
         log.error("%s: %s", product.path, error)
 
-    def _end(self, item: EndOfUnit) -> None:
+    def _end(self, item: EndOfUnit, reader: Reader) -> None:
         product = self.report.products[item.unit.product]
         if item.error is not None:
             self.report.failed_files[str(item.unit.path)] = str(item.error)
@@ -318,9 +316,15 @@ class Job:
             product.skipped += 1
         else:
             product.files += 1
-            if item.empty and item.identity is not None and not self.options.dry_run:
-                self.ledger.note_empty(item.identity)
+            if item.identity is not None and not self.options.dry_run:
+                self._note_end(item.identity, reader.entries, empty=item.empty)
         self.progress.end_file(item.unit.path, item.unit.size)
+
+    def _note_end(self, identity: Identity, entries: Entries, *, empty: bool) -> None:
+        if empty:
+            self.ledger.note_empty(identity)
+        elif any(entry["status"] == "failed" for entry in entries.get(identity.path, ())):
+            self.ledger.mend(identity.path)
 
     def _note_failure(self, item: EndOfUnit, error: str | None) -> None:
         if item.identity is not None and not self.options.dry_run:

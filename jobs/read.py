@@ -182,9 +182,16 @@ class Reader:
                     any_rows |= bool(mapping.table.rows)
                     whole = _identity_of_table(identity, mapping, len(wanted))
                     yield from self._read_table(unit, copy, mapping, whole)
+            if identify_file(unit.path, product) != identity:
+                raise ProductError(
+                    f"{unit.path}: changed while it was read; run the job again when it is whole"
+                )
             yield EndOfUnit(unit, identity, empty=not any_rows)
         except ProductError as error:
             yield EndOfUnit(unit, identity, error)
+        except OSError as error:
+            told = ProductError(f"{unit.path}: cannot be read: {error.strerror or error}")
+            yield EndOfUnit(unit, identity, told)
 
     def _read_table(
         self, unit: Unit, copy: Path, mapping: TableMapping, identity: Identity

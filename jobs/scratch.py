@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from astra.errors import ProductError
 from jobs.fits import FitsFile, read_structure
@@ -46,14 +46,17 @@ def inspect(path: Path) -> FitsFile:
     ProductError
         If it is damaged, as `jobs.fits.read_structure` says, or the compression is.
     """
-    if not is_gzipped(path):
-        with _opened(path) as stream:
-            return read_structure(path, stream, os.fstat(stream.fileno()).st_size)
-    with _decompressed(path) as stream:
-        structure = read_structure(path, stream, None)
-        while stream.read(_PIECE):  # at its end stands the checksum of all of it
-            pass
-        return structure
+    try:
+        if not is_gzipped(path):
+            with _opened(path) as stream:
+                return read_structure(path, stream, os.fstat(stream.fileno()).st_size)
+        with _decompressed(path) as stream:
+            structure = read_structure(path, stream, None)
+            while stream.read(_PIECE):  # at its end stands the checksum of all of it
+                pass
+            return structure
+    except OSError as error:
+        raise ProductError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 @contextmanager
@@ -160,10 +163,13 @@ def _decompressed(path: Path) -> Iterator[BinaryIO]:
 
     from isal import igzip, isal_zlib
 
+    open_gzip: Any = igzip.open
+
+    damaged: Any = (EOFError, igzip.BadGzipFile, isal_zlib.error, zlib.error)
     try:
-        with igzip.open(path, "rb") as stream:
+        with open_gzip(path, "rb") as stream:
             yield cast(BinaryIO, stream)
-    except (EOFError, igzip.BadGzipFile, isal_zlib.error, zlib.error) as error:
+    except damaged as error:
         raise ProductError(
             f"{path}: the gzip stream is damaged or cut short ({error}); copy or make the file "
             "again"

@@ -186,7 +186,7 @@ def _state(path: str, entries: Sequence[dict[str, Any]], product: Product | None
 
 def _run(row: dict[str, Any]) -> dict[str, Any]:
     end = row["finished"]
-    took = "" if end is None else duration((end - row["started"]).total_seconds())
+    took = "" if end is None else duration(max((end - row["started"]).total_seconds(), 0.0))
     return {
         "run": row["run"],
         "task": f"{row['shard_index']}/{row['shard_count']}",

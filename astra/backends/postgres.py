@@ -12,16 +12,22 @@ import numpy as np
 import psycopg2
 import psycopg2.extensions
 from numpy.typing import NDArray
-from peewee import Database, Model, PeeweeException, __exception_wrapper__
+from peewee import (  # type: ignore[attr-defined] # no stub for it
+    Database,
+    Model,
+    PeeweeException,
+    __exception_wrapper__,
+)
 
 from astra.backends import driver_error, pgcopy
 from astra.block import Block, Column
-from astra.upsert import column_names, quote, table_name, upsert_sql
+from astra.upsert import column_names, primary_key, quote, table_name, upsert_sql
 
 # Classes and codes of https://www.postgresql.org/docs/current/errcodes-appendix.html
 _TRANSIENT_CLASSES = ("08",)  # connection exceptions
 _TRANSIENT_CODES = frozenset(
     {
+        "25006",  # read_only_sql_transaction: a standby, which may become the primary
         "25P03",  # idle_in_transaction_session_timeout
         "25P04",  # transaction_timeout
         "40001",  # serialization_failure
@@ -46,6 +52,7 @@ _TRANSIENT_WORDS = (
     *("could not send data", "SSL SYSCALL error", "Broken pipe", "no connection to the server"),
     *("server conn crashed", "server login has been failing", "pgbouncer cannot connect"),
     *("query_wait_timeout", "client_login_timeout", "No such file or directory"),
+    *("session is read-only", "server is in hot standby mode"),
 )
 
 _STAGE = quote("astra_stage")
@@ -66,7 +73,7 @@ def is_connection_parameter(key: str) -> bool:
     return True
 
 
-def _exact_float4(text: str | None, cursor: object) -> float | None:
+def _exact_float4(text: str | None, _cursor: object) -> float | None:
     # The server writes a 4-byte float as the shortest decimal that is nearest to it; read as a
     # double, 0.1 would not equal the value of the file, nor what SQLite returns.
     if text is None:
@@ -244,7 +251,7 @@ class PostgresBackend:
 
     def _sequence(self, model: type[Model]) -> str | None:
         """Return the quoted name of the sequence that numbers a table's primary key, if any."""
-        key = model._meta.primary_key.column_name
+        key = primary_key(model).column_name
         (name,) = self.database.execute_sql(
             "SELECT pg_get_serial_sequence(%s, %s)", (table_name(model), key)
         ).fetchone()
@@ -261,6 +268,9 @@ class PostgresBackend:
 
     def problems(self, models: Sequence[type[Model]]) -> list[str]:
         """Compare schema, tables, columns and rights with what the models need."""
+        (read_only,) = self.database.execute_sql("SHOW transaction_read_only").fetchone()
+        if read_only == "on":
+            return ["it is read-only: a standby, or default_transaction_read_only is on"]
         schema = models[0]._meta.schema
         if schema is not None:
             there = self.database.execute_sql(
@@ -268,10 +278,8 @@ class PostgresBackend:
                 (schema,),
             ).fetchone()
             if there is None:
-                return [
-                    f'there is no schema "{schema}": its owner makes it with `astra migrate`, or '
-                    "correct `schema` in astra.yml"
-                ]
+                how = "its owner makes it with `astra migrate`, or correct `schema` in astra.yml"
+                return [f'there is no schema "{schema}": {how}']
             if not there[0]:
                 return [f'no right to use the schema "{schema}": GRANT USAGE ON SCHEMA to the role']
         found: list[str] = []
@@ -281,7 +289,7 @@ class PostgresBackend:
             if not stored:
                 missing.append(model._meta.table_name)
                 continue
-            found += _column_problems(model, stored, self.database)
+            found += _column_problems(model, stored)
             found += self._right_problems(model)
         if missing:
             names = ", ".join(missing[:4]) + (
@@ -358,7 +366,7 @@ _TYPE_NAMES = {
 }
 
 
-def _column_problems(model: type[Model], stored: dict[str, str], database: Database) -> list[str]:
+def _column_problems(model: type[Model], stored: dict[str, str]) -> list[str]:
     """Return the columns that a table lacks, or has with another type than the model."""
     name = model._meta.table_name
     found = []

@@ -10,7 +10,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from peewee import Database, Model, PeeweeException, __exception_wrapper__
+from peewee import (  # type: ignore[attr-defined] # no stub for it
+    Database,
+    Model,
+    PeeweeException,
+    __exception_wrapper__,
+)
 
 from astra.backends import driver_error
 from astra.block import Block
@@ -19,6 +24,7 @@ from astra.upsert import (
     column_names,
     conflict_keys,
     insert_sql,
+    primary_key,
     quote,
     table_name,
     upsert_sql,
@@ -103,7 +109,7 @@ class SqliteBackend:
 
     def next_keys(self, model: type[Model], count: int) -> NDArray[np.int64]:
         """Return keys after the highest there is; the transaction holds the write lock."""
-        key = quote(model._meta.primary_key.column_name)
+        key = quote(primary_key(model).column_name)
         (highest,) = self.database.execute_sql(
             f"SELECT coalesce(max({key}), 0) FROM {table_name(model)}"
         ).fetchone()
@@ -125,12 +131,12 @@ class SqliteBackend:
             # get_columns leaves out generated ones.
             rows = self.database.execute_sql(f"PRAGMA table_xinfo({quote(name)})").fetchall()
             stored |= {row[1] for row in rows}
-            for column in model._meta.columns:
-                if column not in stored:
-                    found.append(
-                        f"table {name} has no column {column}: it was made by an older version; "
-                        "run `astra migrate`"
-                    )
+            found += [
+                f"table {name} has no column {column}: it was made by an older version; run "
+                "`astra migrate`"
+                for column in model._meta.columns
+                if column not in stored
+            ]
         return found
 
     def is_transient(self, error: BaseException) -> bool:

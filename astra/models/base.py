@@ -76,7 +76,12 @@ def get_database_and_schema(
                 stacklevel=2,
             )
         return open_sqlite(where.path), None
-    parameters = {"application_name": "astra", **where.parameters}
+    # Whatever the role's default is: rows that other jobs add meanwhile must come into sight.
+    parameters = {
+        "application_name": "astra",
+        "isolation_level": "READ COMMITTED",
+        **where.parameters,
+    }
     return ResilientPostgresqlDatabase(where.dbname, **parameters), where.schema
 
 

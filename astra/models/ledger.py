@@ -30,9 +30,7 @@ class IngestRun(BaseModel):
     job = TextField(null=True, help_text="Slurm's number of the job")
     started = DateTimeField(default=utcnow, help_text="When the task began, UTC")
     finished = DateTimeField(null=True, help_text="When it ended, UTC")
-    status = TextField(
-        default="running", help_text="running, done, rejects, stopped or failed"
-    )
+    status = TextField(default="running", help_text="running, done, rejects, stopped or failed")
 
     class Meta:
         indexes = ((("run", "shard_index"), True),)

@@ -22,7 +22,6 @@ from astra.models.spectrum import Spectrum
 from astra.products import HasFile, PathField
 from astra.utils import utcnow, version_string_to_integer
 
-
 #: What a result is known by: its spectrum and the version, without the patch.
 RESULT_INDEX = (("spectrum_pk", "v_astra_major_minor"), True)
 

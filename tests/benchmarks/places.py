@@ -84,6 +84,13 @@ def run_sql(place: PostgresTarget, *statements: str) -> None:
                 cursor.execute(statement)
 
 
+def server_cpu(running: server.PostgresServer) -> float:
+    """Return the seconds of processor time of the server, of connections that have ended too."""
+    postmaster = (running.data / "postmaster.pid").read_text().split()[0]
+    fields = Path(f"/proc/{postmaster}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
 @dataclass(frozen=True)
 class Run:
     """What one job took.

@@ -29,13 +29,14 @@ version: 1
 products:
   - path: $MWM_ASTRA/0.8.1/summary/astraAllStarSlam-0.8.1.fits.gz
   - path: {DATA}/other/astraAllStarBossNet-0.8.1.fits.gz
-  - path: products/astraAllVisitCorv-*.fits*
+  - path: products/astraAllStarSnowWhite-*.fits*
 """
 PRODUCTS = {
     "astraAllStarSlam": "data/sas/astra/0.8.1/summary",
     "astraAllStarBossNet": "data/other",
-    "astraAllVisitCorv": "home/products",
+    "astraAllStarSnowWhite": "home/products",
 }
+RESULTS = ("boss_net", "slam", "snow_white")
 ROWS = 2000
 
 
@@ -65,7 +66,7 @@ class Tables:
 
     def rows(self) -> int:
         """Return how many results there are."""
-        return sum(self.fetch(f"SELECT count(*) FROM {name}")[0][0] for name in ("slam", "corv"))
+        return sum(self.fetch(f"SELECT count(*) FROM {name}")[0][0] for name in RESULTS)
 
     def content(self) -> dict[str, tuple[int, str]]:
         """Return the number of rows of each table, and a digest of all their values.
@@ -99,7 +100,7 @@ class Tables:
             "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS "
             f"'BEGIN PERFORM pg_sleep({seconds}); RETURN NULL; END'"
         )
-        for table in ("slam", "boss_net", "corv"):
+        for table in RESULTS:
             self.fetch(
                 f"CREATE TRIGGER slow AFTER INSERT ON {table} "
                 "FOR EACH STATEMENT EXECUTE FUNCTION wait()"
@@ -210,7 +211,7 @@ def test_the_line_of_the_readme(machine: Machine, tables: Tables, plain: dict[st
     job = submit(machine)
     assert states(machine, job) == {"COMPLETED"}, machine.logs(job)
     assert tables.content() == plain
-    assert min(rows for rows, _ in plain.values()) > 0
+    assert {plain[table][0] for table in RESULTS} == {ROWS}
     reports = sorted(file.name for file in (machine.home / "reports").glob(f"astra-{job}_*.json"))
     assert reports == [f"astra-{job}_{task}.json" for task in range(4)]
     # Another size of the array deals the files differently, and changes nothing.

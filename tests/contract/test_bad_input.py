@@ -219,7 +219,13 @@ def damaged_second_hdu(folder: Path) -> Case:
 
 def unknown_pipeline(folder: Path) -> Case:
     make_product(folder, SLAM, "DR20", 3, cards={"PIPELINE": "Slamm"})
-    return {"path": f"{SLAM}.fits"}, [f"{SLAM}.fits HDU 1", "PIPELINE", "Slamm", "Slam", "`result:`"]
+    return {"path": f"{SLAM}.fits"}, [
+        f"{SLAM}.fits HDU 1",
+        "PIPELINE",
+        "Slamm",
+        "Slam",
+        "`result:`",
+    ]
 
 
 def unknown_model(folder: Path) -> Case:
@@ -229,7 +235,10 @@ def unknown_model(folder: Path) -> Case:
 
 def unknown_module(folder: Path) -> Case:
     make_product(folder, SLAM, "DR20", 3)
-    return {"path": f"{SLAM}.fits", "result": "no_such.module:Comet"}, ["no_such.module", "run1.yml:5:"]
+    return {"path": f"{SLAM}.fits", "result": "no_such.module:Comet"}, [
+        "no_such.module",
+        "run1.yml:5:",
+    ]
 
 
 def table_of_something_else(folder: Path) -> Case:
@@ -432,4 +441,3 @@ def test_one_file_that_fails_later_is_told_and_the_rest_goes_in(
     says(done, SOME_FAILED, str(first), "No such file")
     assert f"failed: {first}" in done.stdout
     assert len(place.fetch("SELECT 1 FROM {schema}boss_net")) == 5
-

@@ -16,7 +16,6 @@ from astra.models import ASPCAP, Rocket, Source, Spectrum
 from tests.fixtures.databases import Target
 from tests.fixtures.everything import Everything
 
-
 TABLES = (Source, Spectrum, Rocket, Everything)
 
 

@@ -16,7 +16,13 @@ from tests.fixtures.products import make_product
 
 ROWS = 50
 PRODUCTS = ("astraAllStarSlam", "astraAllStarBossNet", "astraAllVisitCorv")
-USED = (Source, Spectrum, *(model for model in models if model.__name__.startswith("Boss")), Slam, Corv)
+USED = (
+    Source,
+    Spectrum,
+    *(model for model in models if model.__name__.startswith("Boss")),
+    Slam,
+    Corv,
+)
 #: When a row came in is of the moment, and so are keys that the database gave.
 OF_THE_MOMENT = {"created", "modified", "pk"}
 
@@ -31,7 +37,9 @@ def contents(target: Target) -> dict[str, Any]:
     for model in USED:
         table = target.table(model)
         names = [name for name in table if name not in OF_THE_MOMENT]
-        sources = dict(zip(*(target.table(Source)[name] for name in ("pk", "sdss_id")), strict=True))
+        sources = dict(
+            zip(*(target.table(Source)[name] for name in ("pk", "sdss_id")), strict=True)
+        )
         if "source_pk" in names:  # by which it is known, instead of its number
             table["source_pk"] = [sources.get(pk) for pk in table["source_pk"]]
         rows[model.__name__] = sorted(
@@ -72,9 +80,7 @@ def test_the_same_again_changes_no_key_and_no_time_of_creation(job: Job, tmp_pat
 
 @pytest.mark.parametrize("batch_rows", [1, 3, 49, 50, 51])
 def test_the_size_of_chunks_changes_nothing(job: Job, tmp_path: Path, batch_rows: int) -> None:
-    products = [
-        {"path": make_product(tmp_path, product, "DR20", 12)} for product in PRODUCTS
-    ]
+    products = [{"path": make_product(tmp_path, product, "DR20", 12)} for product in PRODUCTS]
     job.ingest(*products)
     expected = contents(job.target)
     job.clear()

@@ -22,8 +22,8 @@ from astra.models import (
 )
 from tests.fixtures.databases import Target
 from tests.fixtures.expected import check_product, check_table, stored_as
-from tests.fixtures.processes import clean_environment
 from tests.fixtures.jobs import DONE, WRONG_INPUT, Job, says, write_manifest
+from tests.fixtures.processes import clean_environment
 from tests.fixtures.products import make_product, read_with_astropy
 
 ROWS = 30
@@ -215,7 +215,11 @@ def test_columns_gives_fields_their_columns(job: Job, tmp_path: Path) -> None:
 
 def test_ignored_and_new_columns_leave_no_trace(job: Job, tmp_path: Path) -> None:
     path = make_product(
-        tmp_path, SLAM, "DR20", ROWS, add={"brand_new": np.arange(ROWS), "newer": np.ones((ROWS, 3))}
+        tmp_path,
+        SLAM,
+        "DR20",
+        ROWS,
+        add={"brand_new": np.arange(ROWS), "newer": np.ones((ROWS, 3))},
     )
 
     job.ingest({"path": path, "ignore": ["teff", "brand_new"], "new_columns": "ignore"})
@@ -241,7 +245,9 @@ def test_names_of_columns_may_be_in_capitals(job: Job, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("hdus", [[1], ["BOSS"], None])
 def test_hdus_by_number_and_by_name(job: Job, tmp_path: Path, hdus: list[Any] | None) -> None:
-    path = make_product(tmp_path, SLAM, "DR20", ROWS, hdus={1: ROWS, 2: 4}, cards={"EXTNAME": "BOSS"})
+    path = make_product(
+        tmp_path, SLAM, "DR20", ROWS, hdus={1: ROWS, 2: 4}, cards={"EXTNAME": "BOSS"}
+    )
 
     report = job.ingest({"path": path, **({"hdus": hdus} if hdus else {})})
 
@@ -342,7 +348,9 @@ def test_files_of_single_stars_fill_one_chunk(target: Target, tmp_path: Path) ->
             for row in range(len(fits["teff"])):
                 key = "spectrum_pk_id" if "spectrum_pk_id" in fits else "spectrum_pk"
                 at = results["spectrum_pk"].index(int(fits[key][row]))
-                check_table(results, [at], "teff", stored_as(fits["teff"][row : row + 1], SnowWhite.teff))
+                check_table(
+                    results, [at], "teff", stored_as(fits["teff"][row : row + 1], SnowWhite.teff)
+                )
                 assert results["source_pk"][at] == source_pk
                 assert spectra["spectrum_pk"].count(int(fits[key][row])) == 1
                 checked += 1
@@ -351,7 +359,7 @@ def test_files_of_single_stars_fill_one_chunk(target: Target, tmp_path: Path) ->
 
 # -- a model of one's own ----------------------------------------------------------------------
 
-OWN_MODEL = '''
+OWN_MODEL = """
 from astra.fields import BitField, FloatField, TextField
 from astra.models.pipeline import PipelineOutputMixin
 
@@ -360,7 +368,7 @@ class Comet(PipelineOutputMixin):
     teff = FloatField(null=True)
     note = TextField(null=True)
     result_flags = BitField()
-'''
+"""
 
 
 def test_a_model_of_ones_own_has_its_own_table(target: Target, tmp_path: Path) -> None:

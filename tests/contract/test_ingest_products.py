@@ -10,7 +10,6 @@ import pytest
 
 from astra.models import BossNet, Corv, Slam
 from jobs.datamodel import layout
-from tests.fixtures.databases import Target
 from tests.fixtures.expected import check_product
 from tests.fixtures.jobs import Job
 from tests.fixtures.products import make_product

@@ -11,9 +11,9 @@ import pytest
 from astropy.io import fits
 
 from astra.models import Corv, Slam, Source
+from tests.fixtures.databases import Target
 from tests.fixtures.expected import check_product
 from tests.fixtures.jobs import SOME_FAILED, Job, read_report, says, write_manifest
-from tests.fixtures.databases import Target
 from tests.fixtures.products import make_product, read_with_astropy
 
 ROWS = 40
@@ -88,7 +88,9 @@ def rows_beyond(text: Mapping[int, str]) -> list[int]:
     return [row for row in range(ROWS) if row not in text]
 
 
-def check_rejects(report: Mapping[str, Any], path: Path, bad: Mapping[int, str], hdu: int = 1) -> Path:
+def check_rejects(
+    report: Mapping[str, Any], path: Path, bad: Mapping[int, str], hdu: int = 1
+) -> Path:
     """Check the file of rejected rows against the product, as astropy reads both."""
     rejects = Path(report["products"][0]["rejects"])
     with fits.open(rejects) as file:
@@ -130,7 +132,15 @@ def test_a_mended_file_of_rejects_is_a_product_of_its_own(job: Job, tmp_path: Pa
     whole = read_with_astropy(make_product(tmp_path, "astraAllStarSlam", "DR20", ROWS))
     with fits.open(rejects, mode="update", character_as_bytes=True) as file:
         rows = file[1].data["ROW"]
-        for name in ("sdss_id", "spectrum_pk", "n_boss_visits", "task_pk", "lead", "created", "tag"):
+        for name in (
+            "sdss_id",
+            "spectrum_pk",
+            "n_boss_visits",
+            "task_pk",
+            "lead",
+            "created",
+            "tag",
+        ):
             file[1].data[name] = whole[name][rows]
         file[1].data["teff"] = np.round(file[1].data["teff"].clip(0, 9000))
         file[1].data["flag_warn"] = False

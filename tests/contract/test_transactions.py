@@ -130,7 +130,9 @@ def test_a_locked_file_is_tried_again(
     sqlite: tuple[SqliteTarget, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     target, database = sqlite
-    with closing(sqlite3.connect(target.path, isolation_level=None, check_same_thread=False)) as other:
+    with closing(
+        sqlite3.connect(target.path, isolation_level=None, check_same_thread=False)
+    ) as other:
         other.execute("BEGIN IMMEDIATE")
         timer = threading.Timer(0.3, other.execute, ["COMMIT"])
         timer.start()

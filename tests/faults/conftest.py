@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.fixtures.faults import odd_scene, scene
+from tests.fixtures.faults import odd_scene, postgres_scene, scene
 
-__all__ = ["odd_scene", "scene"]
+__all__ = ["odd_scene", "postgres_scene", "scene"]

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,8 +23,8 @@ from tests.fixtures.faults import (
     held,
     mounted,
     rows_done,
-    server_of,
     small_disk,
+    undisturbed,
     wait_until_blocked,
     write_products,
 )
@@ -170,53 +169,87 @@ def test_the_reports_disk_fills_up_in_the_end(scene: Scene) -> None:
     scene.check()
 
 
-@contextmanager
-def broken_disk(folder: Path, product: Path, size: str = "8M") -> Iterator[Path]:
-    """Put a product on a disk whose second half returns I/O errors; yields its new path.
+class BreakableDisk:
+    """A disk with a product on it, which returns I/O errors from some place on when it is broken.
 
     The disk is a file, which is cut short under the file system that is on it.
     """
-    image = folder / "disk.img"
-    mount = folder / "broken"
-    subprocess.run(["truncate", "--size", size, image], check=True)
-    subprocess.run(["mkfs.ext4", "-q", "-O", "^has_journal", image], check=True)
-    mounted(mount, "-o", "loop", str(image))
+
+    def __init__(self, folder: Path, product: Path) -> None:
+        self.image = folder / "disk.img"
+        self.mount = folder / "disk"
+        self.path = self.mount / product.name
+        self.content = product.read_bytes()
+        subprocess.run(["truncate", "--size", "8M", self.image], check=True)
+        subprocess.run(["mkfs.ext4", "-q", "-O", "^has_journal", self.image], check=True)
+        mounted(self.mount, "-o", "loop", str(self.image))
+        shutil.copy2(product, self.path)
+        self.remove()
+        mounted(self.mount, "-o", "loop,ro", str(self.image))
+
+    def break_at(self, share: float) -> None:
+        """Make the rest of the product unreadable, and forget what of it is in memory."""
+        start = int(len(self.content) * share) // 4096 * 4096
+        place = self.image.read_bytes().find(self.content[start : start + 4096])
+        assert place > 0
+        os.truncate(self.image, place)
+        with self.path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def remove(self) -> None:
+        subprocess.run(["umount", self.mount], check=True)
+
+
+@pytest.fixture
+def disk(scene: Scene) -> Iterator[BreakableDisk]:
+    """A disk that has the scene's first product, where the manifest names it."""
+    made = BreakableDisk(scene.folder, scene.path())
+    text = scene.manifest.read_text().replace(str(scene.path()), str(made.path))
+    scene.manifest.write_text(text)
     try:
-        path = mount / product.name
-        shutil.copy2(product, path)
-        content = product.read_bytes()
-        subprocess.run(["umount", mount], check=True)
-        half = len(content) * 3 // 4 // 4096 * 4096
-        at = image.read_bytes().find(content[half : half + 4096])
-        assert at > 0
-        mounted(mount, "-o", "loop,ro", str(image))
-        os.truncate(image, at)
-        yield path
+        yield made
     finally:
-        subprocess.run(["umount", "--lazy", mount], check=False)
+        scene.close()
+        made.remove()
 
 
-@pytest.mark.parametrize("verify", [True, False])
-def test_an_input_output_error_half_way(scene: Scene, verify: bool) -> None:
-    good = scene.path()
-    manifest = scene.manifest.read_text()
-    with broken_disk(scene.folder, good) as path:
-        text = manifest.replace(str(good), str(path))
-        broken = scene.folder / "broken.yml"
-        broken.write_text(text if verify else text + "defaults: {verify: false}\n")
-        said = scene.start(manifest=broken).end(SOME_FAILED)
+def test_an_input_output_error_half_way(scene: Scene, disk: BreakableDisk) -> None:
+    whole = scene.manifest.read_text()
+    scene.manifest.write_text(whole + "defaults: {verify: false}\n")
+    running = scene.start()
+    running.chunks(2)
+    running.signal(signal.SIGSTOP)
+    disk.break_at(0.5)
+    running.signal(signal.SIGCONT)
+    said = running.end(SOME_FAILED)
+
     report = read_report(scene.report)
+    assert f"{disk.path} HDU 1" in said
     assert "Input/output error" in said
-    assert list(report["failed_files"]) == [str(path)]
-    done = 0 if verify else report["products"][0]["counts"]["read"]
-    assert report["totals"]["read"] == ROWS + done
-    assert (done > 0) is not verify
-    status = scene.target.fetch("SELECT path, error FROM {schema}ingested_table WHERE status='failed'")
-    assert [name for name, _ in status] == [str(path)]
-    assert "Input/output error" in status[0][1]
+    assert list(report["failed_files"]) == [str(disk.path)]
+    assert ROWS < report["totals"]["read"] < 2 * ROWS
+    ((path, done),) = scene.target.fetch(
+        "SELECT path, done FROM {schema}ingested_table WHERE status = 'failed'"
+    )
+    assert (path, done) == (str(disk.path), report["products"][0]["counts"]["read"])
 
-    scene.finish()  # from where it is whole
-    assert contents(scene.target) == contents_after(scene.folder)
+    scene.manifest.write_text(whole.replace(str(disk.path), str(scene.path())))
+    scene.finish()
+    assert contents(scene.target) == undisturbed(odd=False)
+
+
+@pytest.mark.parametrize("share", [0.4, 0.99])
+def test_an_input_output_error_from_the_beginning(
+    scene: Scene, disk: BreakableDisk, share: float
+) -> None:
+    # The rows, which are summed up before the first of them is stored, or the end of the file.
+    disk.break_at(share)
+    said = scene.start().end(SOME_FAILED, WRONG_INPUT)
+    assert str(disk.path) in said
+    assert "Input/output error" in said
+    assert not scene.target.fetch(
+        f"SELECT 1 FROM {{schema}}ingested_table WHERE done > 0 AND path = '{disk.path}'"
+    )
 
 
 # -- files that change -------------------------------------------------------------------------
@@ -294,7 +327,11 @@ def test_a_file_that_is_deleted_while_it_is_read(scene: Scene) -> None:
 
 def test_the_clock_steps_back(scene: Scene) -> None:
     library = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
-    found = library if library.exists() else next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+    found = (
+        library
+        if library.exists()
+        else next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+    )
     if found is None:
         pytest.skip("they need libfaketime: apt-get install faketime")
     clock = scene.folder / "clock"
@@ -317,4 +354,3 @@ def test_the_clock_steps_back(scene: Scene) -> None:
     scene.check()
     shown = scene.target.run("status").stdout
     assert " -" not in shown.partition("run ")[2]
-    assert server_of is not None

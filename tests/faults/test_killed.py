@@ -54,7 +54,9 @@ def _rejects(scene: Scene) -> Path:
     return path
 
 
-@pytest.mark.parametrize("table", ["ingested_table", "source", "spectrum", "slam", "ingested_chunk"])
+@pytest.mark.parametrize(
+    "table", ["ingested_table", "source", "spectrum", "slam", "ingested_chunk"]
+)
 def test_killed_inside_a_chunk(odd_scene: Scene, table: str) -> None:
     # While it waits for the table's lock, all that it wrote before lies in an open transaction.
     if odd_scene.target.kind == "sqlite" and table != "ingested_table":

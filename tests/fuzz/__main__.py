@@ -143,7 +143,11 @@ class Fuzz:
         """Make an input, ingest it, and note what came of it."""
         chance = random.Random(f"{self.seed}/{number}")
         product = self.seeds[chance.choice(_PRODUCTS)]
-        manifest = _MANIFEST if chance.random() < 0.5 else b"version: 1\nproducts: [{path: product.fits}]\n"
+        manifest = (
+            _MANIFEST
+            if chance.random() < 0.5
+            else b"version: 1\nproducts: [{path: product.fits}]\n"
+        )
         if chance.random() < 0.3:
             manifest = mutated(manifest, _TEXT, chance)
         else:

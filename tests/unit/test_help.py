@@ -88,7 +88,7 @@ def test_the_examples_in_the_help_work(name: str, folder: Path) -> None:
         if ON_POSTGRES in line:
             continue
         if "zsh" in line and not shutil.which("zsh"):
-            line = "astra completion zsh"  # noqa: PLW2901 - what it would evaluate
+            line = "astra completion zsh"
         done = run(line, folder, "zsh" if line.startswith("eval") and "zsh" in line else "bash")
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
 

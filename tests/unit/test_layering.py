@@ -30,7 +30,7 @@ PLACES = {
     "playhouse": ["astra/*"],
     "psycopg2": ["astra/backends/*"],
     "sdsstools": ["astra/config.py", "jobs/logs.py"],
-    "sqlite3": ["astra/backends/*"],
+    "sqlite3": ["astra/backends/*", "astra/readiness.py"],
     "tests": [],
 }
 

@@ -1,0 +1,65 @@
+"""PgBouncer in transaction mode between the jobs and the server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.fixtures.faults import PRODUCTS, Scene, backends, held, server_of, terminate
+from tests.fixtures.jobs import DONE, read_report
+from tests.fixtures.pooling import PgBouncer
+
+pytestmark = pytest.mark.postgres
+
+
+@pytest.fixture
+def pooler(postgres_scene: Scene) -> Iterator[PgBouncer]:
+    """A pooler of the scene's server."""
+    made = PgBouncer(server_of(postgres_scene))
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+def test_more_jobs_than_connections(postgres_scene: Scene, pooler: PgBouncer) -> None:
+    reports = [postgres_scene.folder / f"{number}.json" for number in range(4)]
+    with held(postgres_scene.target):
+        running = [postgres_scene.start(report=each, env=pooler.env) for each in reports]
+        for each in running:
+            each.wait_for("has no columns for these fields")
+    for each in running:
+        each.end(DONE)
+    assert sum(read_report(report)["totals"]["read"] for report in reports) == 400
+    assert len(PRODUCTS) == 2
+    postgres_scene.check()
+
+
+def test_connections_behind_the_pooler_are_cut(postgres_scene: Scene, pooler: PgBouncer) -> None:
+    running = postgres_scene.start(env=pooler.env)
+    running.chunks(2)
+    for _ in range(5):
+        running.run_for(0.05)
+        terminate(server_of(postgres_scene))
+    running.end(DONE)
+    postgres_scene.check()
+
+
+def test_the_pooler_restarts(postgres_scene: Scene, pooler: PgBouncer) -> None:
+    running = postgres_scene.start(env=pooler.env)
+    running.chunks(2)
+    pooler.stop()
+    running.wait_for("trying again")
+    pooler.start()
+    running.end(DONE)
+    postgres_scene.check()
+
+
+def test_the_server_behind_the_pooler_restarts(postgres_scene: Scene, pooler: PgBouncer) -> None:
+    running = postgres_scene.start(env=pooler.env)
+    running.chunks(2)
+    server_of(postgres_scene).server.restart("immediate")
+    running.end(DONE)
+    postgres_scene.check()
+    assert len(backends(server_of(postgres_scene))) <= 3
