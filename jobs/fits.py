@@ -261,18 +261,18 @@ class _Reader:
                     f"{block[:8]!r} instead of XTENSION: the file is damaged"
                 )
             return None
-        header = block
-        while not _has_end(block):
-            if len(header) + BLOCK > _MAX_HEADER:
+        blocks = []
+        while len(block) == BLOCK:
+            blocks.append(block)
+            if _has_end(block):
+                return Cards.parse(b"".join(blocks))
+            if (len(blocks) + 1) * BLOCK > _MAX_HEADER:
                 raise ProductError(
                     f"{self.path} HDU {number}: the header goes on for more than "
                     f"{_MAX_HEADER >> 20} MB without END: the file is damaged"
                 )
             block = self._read(BLOCK)
-            if len(block) < BLOCK:
-                raise ProductError(_cut_short(self.path, f"in the header of HDU {number}"))
-            header += block
-        return Cards.parse(header)
+        raise ProductError(_cut_short(self.path, f"in the header of HDU {number}"))
 
     def skip_data(self, number: int, cards: Mapping[str, Any]) -> None:
         length = _data_bytes(self.path, number, cards)
