@@ -292,7 +292,8 @@ class Ledger:
             for name in _COUNTS:
                 entry[name] += count[name]
                 total[name] += count[name]
-            entry["done"] = claim.first + claim.count
+            # Another job can be further on, if it did all of these rows.
+            entry["done"] = max(entry["done"], claim.first + claim.count)
             entry["status"] = "done" if entry["done"] == entry["rows"] else "half"
             entry |= {"error": None, "run": self.info.run, "task": self.info.shard_index}
             entry |= {"modified": now, "seconds": entry["seconds"] + seconds / len(claims)}

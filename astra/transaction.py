@@ -122,9 +122,7 @@ def _recover(database: Database, error: BaseException) -> None:
     if getattr(database, "database", None) == ":memory:" or database.is_closed():
         return
     try:
-        # A driver's connection that is closed has no state to be asked for.
-        usable = not getattr(database.connection(), "closed", False)
-        usable = usable and database.is_connection_usable()
+        usable = database.is_connection_usable()
     except (AttributeError, PeeweeException):
         usable = True
     if not usable or getattr(getattr(error, "orig", error), "pgcode", None) == _READ_ONLY:

@@ -79,7 +79,7 @@ def _tell_lacking(product: Product, mapping: TableMapping) -> None:
             product.path,
             mapping.table.label,
             len(lacking),
-            ", ".join(lacking[:_TOLD]),
+            ", ".join(lacking[::-1][:_TOLD]),
             ", ..." if len(lacking) > _TOLD else "",
         )
 

@@ -6,8 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,10 +86,20 @@ def run_sql(place: PostgresTarget, *statements: str) -> None:
 
 
 def server_cpu(running: server.PostgresServer) -> float:
-    """Return the seconds of processor time of the server, of connections that have ended too."""
+    """Return the seconds of processor time of the server, once all connections have ended."""
     postmaster = (running.data / "postmaster.pid").read_text().split()[0]
+    while _connections(postmaster):
+        time.sleep(0.01)
     fields = Path(f"/proc/{postmaster}/stat").read_text().rpartition(")")[2].split()
     return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def _connections(postmaster: str) -> int:
+    count = 0
+    for child in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split():
+        with suppress(OSError):
+            count += f" {DATABASE} " in Path(f"/proc/{child}/cmdline").read_text()
+    return count
 
 
 @dataclass(frozen=True)

@@ -90,9 +90,10 @@ def test_the_server_stays_away(scene: Scene) -> None:
 
 def test_connections_are_cut_over_and_over(scene: Scene) -> None:
     running = scene.start()
+    running.chunks(1)
     cut = 0
     while running.process.poll() is None and cut < 12:
-        running.run_for(0.02)
+        running.run_for(0.1)
         cut += terminate(server_of(scene))
     said = running.end(DONE)
 
