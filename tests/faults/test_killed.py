@@ -128,7 +128,7 @@ def test_two_jobs_at_once_do_each_row_once(odd_scene: Scene) -> None:
     with held(odd_scene.target):  # until all of them want to begin
         running = [odd_scene.start(report=report) for report in reports]
         for each in running:
-            each.wait_for("has no columns for these fields")
+            each.wait_for("has no columns for")
         wait_until_blocked(odd_scene.target, *running)
     for each in running:
         each.end(0, SOME_FAILED)
