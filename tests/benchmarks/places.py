@@ -98,7 +98,9 @@ def _connections(postmaster: str) -> int:
     count = 0
     for child in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split():
         with suppress(OSError):
-            count += f" {DATABASE} " in Path(f"/proc/{child}/cmdline").read_text()
+            # A process that has ended, and that its parent has not yet counted, has no title.
+            title = Path(f"/proc/{child}/cmdline").read_text()
+            count += not title or f" {DATABASE} " in title
     return count
 
 

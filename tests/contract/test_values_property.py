@@ -179,6 +179,7 @@ def everything(job: Job) -> Iterator[Job]:
     with job.target.bind(Everything) as database:
         database.create_tables([Everything])
         yield job
+        database.drop_tables([Everything])
 
 
 @pytest.mark.filterwarnings("ignore:.*contains NULL")  # astropy's of a logical that has none

@@ -185,7 +185,8 @@ def test_an_absurd_tdim_is_of_no_consequence(tmp_path: Path) -> None:
 def test_an_array_of_several_tasks_is_refused_on_sqlite(tmp_path: Path) -> None:
     place = SqliteTarget(tmp_path)
     path = make_product(tmp_path, "astraAllStarSlam", "DR20", ROWS)
-    array = {"SLURM_ARRAY_JOB_ID": "1", "SLURM_ARRAY_TASK_ID": "0", "SLURM_ARRAY_TASK_COUNT": "2"}
+    array = {f"SLURM_ARRAY_{k}": v for k, v in (("JOB_ID", "1"), ("TASK_ID", "0"))}
+    array |= {"SLURM_ARRAY_TASK_MIN": "0", "SLURM_ARRAY_TASK_COUNT": "2"}
     done = place.run("ingest", write_manifest(tmp_path, {"path": path}), env=array)
     says(done, WRONG_USE, "an array of 2 tasks", "PostgreSQL")
     assert not place.path.exists()

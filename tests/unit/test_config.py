@@ -21,7 +21,10 @@ def python(tmp_path: Path, code: str, **env: str) -> subprocess.CompletedProcess
     return run_python("-c", code, env=clean_environment(tmp_path / "home", **env), cwd=tmp_path)
 
 
-WHERE = "from astra.models.base import database, schema; print(type(database).__name__, database.database, schema)"
+WHERE = """
+from astra.models.base import database, schema
+print(type(database).__name__, database.database, schema)
+"""
 
 
 def write_config(tmp_path: Path, text: str) -> Path:
@@ -75,7 +78,7 @@ def test_path_is_sqlite(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("config", [None, {}, {"database": {}}, {"database": None}])
 def test_nothing_is_memory_with_a_warning_that_shows_the_way(config: Any) -> None:
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="no database is configured") as caught:
         database, schema = get_database_and_schema(config)
 
     assert (database.database, schema) == (":memory:", None)
