@@ -151,9 +151,13 @@ class Spectra:
     def _ensure(self, base: type[Model], keys: Index, now: datetime.datetime) -> None:
         """Add rows of `Spectrum` that are missing."""
         # Ascending, so that two jobs that add the same ones wait for each other in turn.
-        block = Block({"pk": Column(np.sort(keys))}, len(keys))
-        self.tables.upsert(base, complete(base, block, now), ["pk"], [])
-        self.tables.advance(base, int(keys.max()))
+        keys = np.sort(keys)
+        block = Block({"pk": Column(keys)}, len(keys))
+        missing = np.ones(len(keys), dtype=bool)
+        missing[self.tables.backend.find(base, block, [])[0]] = False
+        if missing.any():
+            self.tables.insert(base, complete(base, block.take(missing), now), ["pk"])
+            self.tables.advance(base, int(keys.max()))
 
 
 def _of_another_source(part: Part, stored: Index, owner: Index, source_pk: Index) -> list[Reject]:

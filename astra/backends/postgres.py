@@ -282,15 +282,13 @@ class PostgresBackend:
                 return [f'there is no schema "{schema}": {how}']
             if not there[0]:
                 return [f'no right to use the schema "{schema}": GRANT USAGE ON SCHEMA to the role']
-        found: list[str] = []
-        missing: list[str] = []
-        for model in models:
-            stored = self._columns(model)
-            if not stored:
-                missing.append(model._meta.table_name)
-                continue
-            found += _column_problems(model, stored)
-            found += self._right_problems(model)
+        stored = self._columns(models)
+        missing = [model._meta.table_name for model in models if not stored[table_name(model)]]
+        there = [model for model in models if stored[table_name(model)]]
+        found = [
+            text for model in there for text in _column_problems(model, stored[table_name(model)])
+        ]
+        found += self._right_problems(there)
         if missing:
             names = ", ".join(missing[:4]) + (
                 f" and {len(missing) - 4} more" if missing[4:] else ""
@@ -308,31 +306,42 @@ class PostgresBackend:
         sql = "SELECT has_database_privilege(current_database(), 'TEMPORARY')"
         return bool(self.database.execute_sql(sql).fetchone()[0])
 
-    def _columns(self, model: type[Model]) -> dict[str, str]:
-        """Return the type of each column of a model's table; nothing if there is no table."""
+    def _columns(self, models: Sequence[type[Model]]) -> dict[str, dict[str, str]]:
+        """Return the type of each column of each model's table; nothing where there is none."""
+        found: dict[str, dict[str, str]] = {table_name(model): {} for model in models}
         rows = self.database.execute_sql(
-            "SELECT attname, format_type(atttypid, NULL) FROM pg_attribute "
-            "WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
-            (table_name(model),),
+            "SELECT t.name, a.attname, format_type(a.atttypid, NULL) "
+            "FROM unnest(%s::text[]) AS t (name) "
+            "JOIN pg_attribute a ON a.attrelid = to_regclass(t.name) "
+            "WHERE a.attnum > 0 AND NOT a.attisdropped",
+            (list(found),),
         )
-        return dict(rows.fetchall())
+        for table, column, kind in rows.fetchall():
+            found[table][column] = kind
+        return found
 
-    def _right_problems(self, model: type[Model]) -> list[str]:
-        table = table_name(model)
-        # Postgres answers for each right, and NULL for a table without a sequence.
-        sequence = self._sequence(model)
-        row = self.database.execute_sql(
-            "SELECT has_table_privilege(%s, 'SELECT'), has_table_privilege(%s, 'INSERT'), "
-            "has_table_privilege(%s, 'UPDATE'), has_sequence_privilege(%s, 'SELECT'), "
-            "has_sequence_privilege(%s, 'UPDATE')",
-            (table, table, table, sequence, sequence),
-        ).fetchone()
+    def _right_problems(self, models: Sequence[type[Model]]) -> list[str]:
+        """Return which rights are lacking on tables that are there."""
         rights = ("SELECT", "INSERT", "UPDATE", "SELECT on its sequence", "UPDATE on its sequence")
-        lacking = [right for right, has in zip(rights, row, strict=True) if has is False]
-        name = model._meta.table_name
-        return (
-            [f"the role may not {', '.join(lacking)} on table {name}: GRANT it"] if lacking else []
+        rows = self.database.execute_sql(
+            # The server answers for each right, and NULL for a table without a sequence.
+            "SELECT t.label, has_table_privilege(t.name, 'SELECT'), "
+            "has_table_privilege(t.name, 'INSERT'), has_table_privilege(t.name, 'UPDATE'), "
+            "has_sequence_privilege(pg_get_serial_sequence(t.name, t.key), 'SELECT'), "
+            "has_sequence_privilege(pg_get_serial_sequence(t.name, t.key), 'UPDATE') "
+            "FROM unnest(%s::text[], %s::text[], %s::text[]) AS t (label, name, key)",
+            (
+                [model._meta.table_name for model in models],
+                [table_name(model) for model in models],
+                [primary_key(model).column_name for model in models],
+            ),
         )
+        found = []
+        for table, *has in rows.fetchall():
+            lacking = [right for right, it_has in zip(rights, has, strict=True) if it_has is False]
+            if lacking:
+                found.append(f"the role may not {', '.join(lacking)} on table {table}: GRANT it")
+        return found
 
     def is_transient(self, error: BaseException) -> bool:
         """Judge by SQLSTATE, and by libpq's words where there is none."""

@@ -22,6 +22,7 @@ SQLITE_PRAGMAS = {
     "cache_size": -64 * 1000,  # negative: in KiB, so 64 MB
     "synchronous": 0,
     "foreign_keys": 1,
+    "wal_autocheckpoint": 16_000,  # pages: a chunk or two, each of which is written twice
 }
 
 

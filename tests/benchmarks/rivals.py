@@ -39,7 +39,8 @@ def run(repeats: int, scale: float) -> list[Result]:
 
         def job() -> Seconds:
             stage.truncate()
-            return places.run_job(stage.place, stage.manifest).job
+            # The whole process, as the programs beside it are processes, too.
+            return places.run_job(stage.place, stage.manifest).process
 
         for name, limit, count, rival in (
             ("Peewee insert_many.on_conflict", ">= 30", min(_PEEWEE_ROWS, rows), _peewee),

@@ -248,7 +248,7 @@ def test_killed_and_requeued(
     machine: Machine, tables: Tables, plain: dict[str, Any], how: str
 ) -> None:
     tables.slow_down(0.5)
-    job = submit(machine, "--array=0-3", after=("--batch-size=200",))
+    job = submit(machine, "--array=0-1", after=("--batch-size=200",))
     machine.until(lambda: tables.rows() > 0, 60, lambda: machine.logs(job))
     task = next(task for task in machine.tasks(job) if machine.state(task) == "RUNNING")
     if how == "scancel":

@@ -339,7 +339,9 @@ MANIFESTS = {
 
 
 @pytest.mark.parametrize("name", MANIFESTS)
-def test_a_bad_manifest_is_told_with_its_line(sqlite: SqliteTarget, tmp_path: Path, name: str) -> None:
+def test_a_bad_manifest_is_told_with_its_line(
+    sqlite: SqliteTarget, tmp_path: Path, name: str
+) -> None:
     text, status, said = MANIFESTS[name]
     (tmp_path / "manifest.yml").write_text(text.replace("{folder}", str(tmp_path)))
 
@@ -379,7 +381,9 @@ def manifest(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("path", ["no/such/folder/astra.db", "/proc/astra.db", "."])
-def test_a_sqlite_path_that_cannot_be_written(sqlite: SqliteTarget, manifest: Path, path: str) -> None:
+def test_a_sqlite_path_that_cannot_be_written(
+    sqlite: SqliteTarget, manifest: Path, path: str
+) -> None:
     done = sqlite.run("ingest", manifest, env={"ASTRA_DATABASE_PATH": path})
 
     says(done, WRONG_INPUT, path, "writ")
