@@ -52,6 +52,7 @@ _TRANSIENT_WORDS = (
     *("could not send data", "SSL SYSCALL error", "Broken pipe", "no connection to the server"),
     *("server conn crashed", "server login has been failing", "pgbouncer cannot connect"),
     *("query_wait_timeout", "client_login_timeout", "No such file or directory"),
+    "Temporary failure in name resolution",
     *("session is read-only", "server is in hot standby mode"),
 )
 
@@ -61,6 +62,7 @@ _STAGE = quote("astra_stage")
 _BY_INDEX = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
 _LOCK_TABLES = 0x6173_7472_6101  # advisory locks' numbers: "astra", then which
 _LOCK_SEQUENCES = 0x6173_7472_6102
+_GRANT = "its owner gives it with `astra migrate --grant ROLE`"
 _INT8 = 20
 
 
@@ -281,7 +283,7 @@ class PostgresBackend:
                 how = "its owner makes it with `astra migrate`, or correct `schema` in astra.yml"
                 return [f'there is no schema "{schema}": {how}']
             if not there[0]:
-                return [f'no right to use the schema "{schema}": GRANT USAGE ON SCHEMA to the role']
+                return [f'no right to use the schema "{schema}": {_GRANT}']
         stored = self._columns(models)
         missing = [model._meta.table_name for model in models if not stored[table_name(model)]]
         there = [model for model in models if stored[table_name(model)]]
@@ -290,12 +292,9 @@ class PostgresBackend:
         ]
         found += self._right_problems(there)
         if missing:
-            names = ", ".join(missing[:4]) + (
-                f" and {len(missing) - 4} more" if missing[4:] else ""
-            )
             own = any(not model.__module__.startswith("astra.models") for model in models)
             how = "astra migrate --manifest MANIFEST" if own else "astra migrate"
-            found.insert(0, f"tables are missing ({names}): run `{how}`")
+            found.insert(0, f"tables are missing ({_some(missing)}): run `{how}`")
         if not self._may_make_temporary_tables():
             found.append(
                 "the role may not make temporary tables: GRANT TEMPORARY ON DATABASE to it"
@@ -336,12 +335,15 @@ class PostgresBackend:
                 [primary_key(model).column_name for model in models],
             ),
         )
-        found = []
+        lacking: dict[str, list[str]] = {}
         for table, *has in rows.fetchall():
-            lacking = [right for right, it_has in zip(rights, has, strict=True) if it_has is False]
-            if lacking:
-                found.append(f"the role may not {', '.join(lacking)} on table {table}: GRANT it")
-        return found
+            without = [right for right, it_has in zip(rights, has, strict=True) if it_has is False]
+            if without:
+                lacking.setdefault(", ".join(without), []).append(table)
+        return [
+            f"the role may not {without} on {_some(tables)}: {_GRANT}"
+            for without, tables in lacking.items()
+        ]
 
     def is_transient(self, error: BaseException) -> bool:
         """Judge by SQLSTATE, and by libpq's words where there is none."""
@@ -373,6 +375,11 @@ _TYPE_NAMES = {
     "BLOB": "bytea",
     "FLOAT_ARRAY": "real[]",
 }
+
+
+def _some(names: Sequence[str], most: int = 4) -> str:
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _column_problems(model: type[Model], stored: dict[str, str]) -> list[str]:

@@ -120,7 +120,7 @@ def test_a_reader_reads_everything_and_writes_nothing(
     assert found.pop("schema") == {"USAGE"}
     assert found.pop("sequences") == set()
     assert set(map(frozenset, found.values())) == {frozenset({"SELECT"})}
-    ingest_as(place, role, WRONG_INPUT, "the role may not INSERT, UPDATE", "GRANT")
+    ingest_as(place, role, WRONG_INPUT, "the role may not INSERT, UPDATE", "migrate --grant")
 
 
 def test_the_plan_grants_nothing(place: PostgresTarget, new_role: Callable[[str], str]) -> None:
