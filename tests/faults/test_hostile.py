@@ -1,8 +1,9 @@
-"""Manifests, files and names that mean harm: a clear error in bounded time and memory, or no harm."""
+"""Manifests, files and names that mean harm do none: clear errors, in bounded time and memory."""
 
 from __future__ import annotations
 
 import gzip
+import itertools
 import subprocess
 import sys
 from collections.abc import Callable
@@ -93,7 +94,7 @@ def billion_laughs(folder: Path) -> Path:
         "  ignore: &a [ha, ha, ha]",
     ]
     names = "abcdefghijklmnop"
-    for old, new in zip(names, names[1:], strict=False):
+    for old, new in itertools.pairwise(names):
         lines.append(f"x{new}: &{new} [{', '.join([f'*{old}'] * 9)}]")
     path = folder / "manifest.yml"
     path.write_text("\n".join(lines))

@@ -101,9 +101,7 @@ def test_connections_are_cut_over_and_over(scene: Scene) -> None:
     scene.check()
 
 
-@pytest.mark.parametrize(
-    "table", ["ingested_table", "source", "spectrum", "slam", "ingested_chunk"]
-)
+@pytest.mark.parametrize("table", ["source", "slam", "ingested_chunk"])
 def test_a_connection_is_cut_inside_a_statement(scene: Scene, table: str) -> None:
     running = scene.start()
     running.chunks(1)

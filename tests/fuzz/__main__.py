@@ -88,7 +88,7 @@ def change_card(content: bytes, chance: random.Random) -> bytes:
 
 def swap_cards(content: bytes, chance: random.Random) -> bytes:
     """Exchange two cards."""
-    ends = [n for n in range(0, min(len(content), 60_000) - 80, 80)]
+    ends = range(0, min(len(content), 60_000) - 80, 80)
     one, other = sorted(chance.sample(ends, 2)) if len(ends) > 2 else (0, 80)
     first, second = content[one : one + 80], content[other : other + 80]
     return content[:one] + second + content[one + 80 : other] + first + content[other + 80 :]

@@ -21,8 +21,8 @@ from tests.fixtures.processes import REPOSITORY
 
 README = REPOSITORY / "README.md"
 #: Kinds of blocks that are not run here, and those that are, by what follows the fence.
-ELSEWHERE = {"sh setup", "sh tests", "sh cluster", "text"}
-_FENCE = re.compile(r"^```(?P<info>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+ELSEWHERE = {"sh setup", "sh tests", "sh cluster", "yaml cluster", "text"}
+_FENCE = re.compile(r"^ *```(?P<info>[^\n]*)\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
