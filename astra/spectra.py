@@ -24,7 +24,7 @@ class Spectra:
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
 
-    def find(self, chunk: Chunk, source_pk: Index) -> tuple[list[Index], list[Reject]]:
+    def find(self, chunk: Chunk) -> tuple[list[Index], list[Index], list[Reject]]:
         """Find out which rows of each spectrum table are there.
 
         Returns
@@ -32,24 +32,27 @@ class Spectra:
         stored : list of ndarray of int64, shape (n_rows,)
             For each of the chunk's spectrum tables, the spectrum_pk of the row that is there, -1
             where there is none.
+        owners : list of ndarray of int64, shape (n_rows,)
+            The source key of each of those, -1 where that is not known.
         problems : list of (int, str)
-            Rows whose spectrum is missing but required, or is of another source.
+            Rows whose spectrum is missing but required, or could be several.
         """
         stored: list[Index] = []
+        owners: list[Index] = []
         problems: list[Reject] = []
         for part in chunk.spectra:
             if "spectrum_pk" in part.block.columns:
                 each, owner = self._find_by_key(part)
-                if chunk.source is not None:
-                    problems += _of_another_source(part, each, owner, source_pk)
             else:
                 each, ambiguous = self._find_by_natural_key(part)
+                owner = np.full_like(each, -1)
                 problems += ambiguous
             if part.policy == REQUIRE:
                 reason = f"its spectrum is not in {part.model.__name__} (spectra: require)"
                 problems += [(int(row), reason) for row in np.flatnonzero(each < 0)]
             stored.append(each)
-        return stored, problems
+            owners.append(owner)
+        return stored, owners, problems
 
     def _find_by_key(self, part: Part) -> tuple[Index, Index]:
         """Return the stored spectrum_pk and source key of each row, -1 where there is none."""
@@ -160,18 +163,21 @@ class Spectra:
             self.tables.advance(base, int(keys.max()))
 
 
-def _of_another_source(part: Part, stored: Index, owner: Index, source_pk: Index) -> list[Reject]:
+def of_another_source(part: Part, owner: Index, source_pk: Index) -> list[Reject]:
     """Return rows whose spectrum is there, of another source.
 
     The keys of two databases have met in one then, and neither the spectrum nor the result is
     the row's own.
     """
-    wrong = np.flatnonzero((stored >= 0) & (owner >= 0) & (owner != source_pk))
+    if "spectrum_pk" not in part.block.columns:
+        return []
+    keys = part.block.integers("spectrum_pk")
     reason = (
         "spectrum_pk {} is already in {}, with another sdss_id (were the products numbered by "
         "different databases?)"
     )
-    return [(int(row), reason.format(stored[row], part.model.__name__)) for row in wrong]
+    wrong = np.flatnonzero((owner >= 0) & (owner != source_pk))
+    return [(int(row), reason.format(keys[row], part.model.__name__)) for row in wrong]
 
 
 def natural_key(part: Part) -> tuple[str, ...]:

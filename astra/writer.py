@@ -30,7 +30,7 @@ from astra.chunk import (
 from astra.compare import Change, compare
 from astra.keys import last_of_each
 from astra.sources import Sources
-from astra.spectra import Spectra, natural_key
+from astra.spectra import Spectra, natural_key, of_another_source
 from astra.tables import Tables, complete
 from astra.upsert import GENERATED, RESULT_KEY, conflict_keys, kept
 from astra.utils import utcnow
@@ -127,10 +127,15 @@ class ChunkWriter:
         keep = last_of_each(_key(chunk))
         if len(keep) < chunk.rows:
             survey.keep(keep, Fate.DUPLICATE)
+        # Spectra first: of one that another job has just added, the source is there by then.
+        survey.spectra, survey.owners, problems = self.spectra.find(survey.chunk)
+        survey.reject(problems)
         survey.source_pk, problems = self.sources.find(survey.chunk)
         survey.reject(problems)
-        survey.spectra, problems = self.spectra.find(survey.chunk, survey.source_pk)
-        survey.reject(problems)
+        if survey.chunk.source is not None:
+            for number in range(len(survey.spectra)):
+                part, owner = survey.chunk.spectra[number], survey.owners[number]
+                survey.reject(of_another_source(part, owner, survey.source_pk))
         survey.is_new = (survey.spectra[-1] if survey.spectra else survey.source_pk) < 0
         return survey
 
@@ -221,6 +226,8 @@ class _Survey:
         Each row's source key, -1 where there is none yet.
     spectra : list of ndarray of int64
         Each row's spectrum_pk as it is stored, for each spectrum table, -1 where it is not.
+    owners : list of ndarray of int64
+        The source key of each of those, -1 where that is not known.
     is_new : ndarray of bool or None
         Whether the row of the principal table is new; None if that is not known.
     """
@@ -230,6 +237,7 @@ class _Survey:
         self.rows: Index = np.arange(chunk.rows)
         self.source_pk: Index = np.zeros(0, dtype=np.int64)
         self.spectra: list[Index] = []
+        self.owners: list[Index] = []
         self.is_new: Mask | None = None
         self._fates = np.zeros(chunk.rows, dtype=np.uint8)
         self._rejected: list[Reject] = []
@@ -242,6 +250,7 @@ class _Survey:
         if len(self.source_pk):
             self.source_pk = self.source_pk[index]
         self.spectra = [each[index] for each in self.spectra]
+        self.owners = [each[index] for each in self.owners]
 
     def reject(self, problems: Sequence[Reject]) -> None:
         """Go on without rows that cannot be written; the first reason of a row counts."""

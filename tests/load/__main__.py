@@ -91,7 +91,7 @@ class Load:
                     continue
                 if status == DONE:
                     del left[task]
-                elif status in (AWAY, -signal.SIGKILL):
+                elif status in (AWAY, -signal.SIGKILL, -signal.SIGTERM):
                     left[task] = self._start(manifest, task)
                 else:
                     raise AssertionError(f"task {task}: {status}\n{self._log(task).read_text()}")
