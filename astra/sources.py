@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from astra.block import Block, Column
-from astra.chunk import REQUIRE, UPDATE, Chunk, Index, Reject, Written
+from astra.chunk import (
+    REQUIRE,
+    UPDATE,
+    Chunk,
+    Index,
+    Overtaken,
+    Reject,
+    RowsRefused,
+    Written,
+)
 from astra.keys import first_of_each, last_of_each
 from astra.tables import Tables, complete
 
@@ -82,7 +91,11 @@ class Sources:
     def _add(self, model: type[Model], rows: Block) -> Index:
         """Insert new sources, and return their keys."""
         pk = self._choose_keys(model, rows)
-        self.tables.insert(model, rows.with_columns(pk=Column(pk)), ["sdss_id"])
+        try:
+            self.tables.insert(model, rows.with_columns(pk=Column(pk)), ["sdss_id"])
+        except RowsRefused as refused:
+            # Another job has taken one of the keys, which are nobody's by right: choose again.
+            raise Overtaken from refused
         self.tables.advance(model, int(pk.max()))
         return pk
 
