@@ -8,6 +8,7 @@ was killed is submitted again, as a batch system does.
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import signal
 import subprocess
@@ -83,6 +84,14 @@ class Load:
     def _ingest(self, manifest: Path) -> None:
         """Keep all tasks running until each has come to its end."""
         left = {task: self._start(manifest, task) for task in range(TASKS)}
+        try:
+            self._attend(manifest, left)
+        finally:
+            for process in left.values():
+                process.kill()
+                process.wait()
+
+    def _attend(self, manifest: Path, left: dict[int, subprocess.Popen[bytes]]) -> None:
         strike = time.monotonic() + self.every
         while left:
             for task, process in list(left.items()):
@@ -185,6 +194,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=500, help="of each file")
     parser.add_argument("--every", type=float, default=3, help="seconds between two blows")
     options = parser.parse_args()
+    os.environ["ASTRA_DATABASE_PATH"] = ":memory:"  # this process itself needs none
     programs = server.find_programs()
     if programs is None:
         sys.exit(server.MISSING)
