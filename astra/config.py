@@ -8,13 +8,17 @@ package's own ``etc/astra.yml``.
 from __future__ import annotations
 
 import difflib
+import logging
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from astra.errors import ConfigError
+
+log = logging.getLogger("astra")
 
 PACKAGE_CONFIG = Path(__file__).parent / "etc" / "astra.yml"
 
@@ -70,7 +74,9 @@ def read_config() -> dict[str, Any]:
     from sdsstools import get_config
 
     try:
-        return dict(get_config("astra", config_file=PACKAGE_CONFIG))
+        config = get_config("astra", config_file=PACKAGE_CONFIG)
+        _warn_of_readers(config)
+        return dict(config)
     except FileNotFoundError as error:
         raise ConfigError(
             f"{os.environ.get('ASTRA_CONFIG_PATH')}: no such file, but ASTRA_CONFIG_PATH names it"
@@ -78,6 +84,21 @@ def read_config() -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, TypeError, AttributeError) as error:
         where = os.environ.get("ASTRA_CONFIG_PATH", "~/.config/sdss/astra/astra.yml")
         raise ConfigError(f"{where}: not a configuration in YAML: {error}\n{HINT}") from error
+
+
+def _warn_of_readers(config: Any) -> None:
+    """Warn if others can read the password that a configuration file holds."""
+    path = getattr(config, "_CONFIG_FILE", None)
+    entry = config.get("database")
+    if path is None or not isinstance(entry, Mapping) or "password" not in entry:
+        return
+    if Path(path).stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+        log.warning(
+            "%s holds a password and can be read by others: chmod 600 %s, or better, keep the "
+            "password in ~/.pgpass",
+            path,
+            path,
+        )
 
 
 def database_config(config: Mapping[str, Any] | None) -> DatabaseConfig:
@@ -123,6 +144,9 @@ def _from_entry(entry: dict[str, Any]) -> DatabaseConfig:
     _check_keys(entry)
     if not entry.get("dbname") and not entry.get("service"):
         raise ConfigError(f"astra.yml: `database` names neither `dbname` nor `path`\n{HINT}")
+    if schema is not None and "%" in str(schema):
+        # The driver takes it for a place of a parameter, also inside a quoted name.
+        raise ConfigError(f"astra.yml: the schema's name {schema!r} has a %: choose one without")
     return DatabaseConfig(
         dbname=str(entry.pop("dbname", "")),
         schema=None if schema is None else str(schema),

@@ -31,6 +31,7 @@ def write_config(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "home" / ".config" / "sdss" / "astra" / "astra.yml"
     path.parent.mkdir(parents=True)
     path.write_text(text)
+    path.chmod(0o600)
     return path
 
 
@@ -167,3 +168,21 @@ def test_the_warning_is_only_about_a_missing_config(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         get_database_and_schema({"database": {"path": str(tmp_path / "a.db")}})
+
+
+@pytest.mark.parametrize(("mode", "is_told"), [(0o644, True), (0o640, True), (0o600, False)])
+def test_a_password_that_others_can_read_is_told_and_not_shown(
+    tmp_path: Path, mode: int, is_told: bool
+) -> None:
+    path = write_config(tmp_path, "database: {dbname: x, password: hush-hush}\n")
+    path.chmod(mode)
+
+    done = python(tmp_path, WHERE)
+
+    assert (f"chmod 600 {path}" in done.stderr) == is_told
+    assert "hush-hush" not in done.stdout + done.stderr
+
+
+def test_a_schema_with_a_percent_sign_is_refused() -> None:
+    with pytest.raises(ConfigError, match="has a %"):
+        get_database_and_schema({"database": {"dbname": "x", "schema": "a%b"}})
