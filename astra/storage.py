@@ -255,7 +255,9 @@ def _same(values: NDArray[Any], fitted: NDArray[Any]) -> Mask:
         return (back == values) | (np.isnan(values) & np.isnan(back))
     # Of integers, all up to 2**53 are exact in a double; beyond, only the way back tells, and
     # that way must not overflow.
-    inside = np.abs(fitted.astype(np.float64)) < 2.0**63
+    limits = np.iinfo(values.dtype) if values.dtype.kind in "iu" else np.iinfo(np.int8)
+    wide = fitted.astype(np.float64)
+    inside = (wide >= float(limits.min)) & (wide < float(limits.max) + 1.0)
     back = np.where(inside, fitted, 0).astype(values.dtype)
     return inside & (back == values)
 

@@ -31,7 +31,9 @@ def version_string_to_integer(version: str) -> int:
     """
     match = _VERSION.fullmatch(version.strip())
     if match is None:
-        raise UsageError(f"{version!r} is not a version: write major.minor.patch, as in 0.8.1")
+        raise UsageError(
+            f"{version!r} is not a version: write it as major.minor.patch, as in 0.8.1"
+        )
     major, minor, patch = (int(part) for part in match.groups())
     integer = major * 1_000_000 + minor * 1_000 + patch
     if minor > 999 or patch > 999 or integer >= 2**31:

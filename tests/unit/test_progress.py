@@ -90,7 +90,7 @@ def test_verbose_quiet_and_a_log_file(place: SqliteTarget) -> None:
     assert "rows/s" in quiet.stdout
     written = (place.folder / "job.log").read_text().splitlines()
     assert all(re.match(r"\d{4}-\d\d-\d\d \S+ - (INFO|DEBUG) - ", line) for line in written)
-    assert sum("files are this task's" in line for line in written) == 2
+    assert sum("manifest.yml: 1 file" in line for line in written) == 2
     says(nowhere, WRONG_USE, "the log cannot be written to no/job.log", "--log-file")
 
 
