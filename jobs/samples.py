@@ -15,6 +15,7 @@ import numpy as np
 
 from astra.errors import UsageError
 from jobs.datamodel import Column, layout, widest
+from jobs.headers import PRIMARY, header, table_cards
 from jobs.sample_survey import VISITS, Rows
 from jobs.sample_values import column_values, source_card
 
@@ -282,26 +283,16 @@ def _primary_header(shape: Layout, table: Table) -> bytes:
         column.name: column for column in layout("mwmTargets", shape.release).hdus[0].columns
     }
     star = Rows(shape, table.hdu, table.seed, range(1), table.first)
-    cards: dict[str, Any] = {"SIMPLE": True, "BITPIX": 8, "NAXIS": 0, "EXTEND": True}
-    cards |= shape.primary
+    cards: dict[str, Any] = {**PRIMARY, **shape.primary}
     for keyword, field in shape.source_cards.items():
         cards[keyword] = source_card(star, columns[field])
-    return _header(cards)
+    return header(cards)
 
 
 def _table_header(table: Table) -> bytes:
     """Return the header of a table: its columns, then where it comes from."""
     hdu = table.hdu
-    cards: dict[str, Any] = {
-        "XTENSION": "BINTABLE",
-        "BITPIX": 8,
-        "NAXIS": 2,
-        "NAXIS1": table.dtype.itemsize,
-        "NAXIS2": table.rows,
-        "PCOUNT": 0,
-        "GCOUNT": 1,
-        "TFIELDS": len(hdu.columns),
-    }
+    cards: dict[str, Any] = table_cards(table.dtype.itemsize, table.rows, len(hdu.columns))
     for number, column in enumerate(hdu.columns, start=1):
         cards |= {f"TTYPE{number}": column.name, f"TFORM{number}": column.tform}
     named = {
@@ -317,23 +308,4 @@ def _table_header(table: Table) -> bytes:
         crval, cdelt, npixels = hdu.wavelength
         cards |= {"CRVAL": crval, "CDELT": cdelt, "CTYPE": "LOG-LINEAR"}
         cards |= {"CUNIT": "Angstrom (Vacuum)", "CRPIX": 1, "DC-FLAG": 1, "NPIXELS": npixels}
-    return _header(cards)
-
-
-def _header(cards: Mapping[str, Any]) -> bytes:
-    """Return a FITS header, padded to whole blocks."""
-    text = "".join(_card(keyword, value) for keyword, value in cards.items()) + f"{'END':<80}"
-    return text.encode("ascii") + b" " * (-len(text) % 2880)
-
-
-def _card(keyword: str, value: str | float | None) -> str:
-    """Return one card of 80 characters; a value of None is left undefined."""
-    if value is None:
-        text = ""
-    elif isinstance(value, str):
-        text = f"'{value:<8}'"
-    elif isinstance(value, bool):
-        text = f"{'T' if value else 'F':>20}"
-    else:
-        text = f"{value!r:>20}".upper()
-    return f"{keyword:<8}= {text}".rstrip().ljust(80)
+    return header(cards)
