@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from astra.column import Column, Run, runs
 
-__all__ = ["Block", "Column", "concatenate", "constant"]
+__all__ = ["Block", "Column", "constant"]
 
 
 @dataclass(frozen=True)
@@ -57,27 +57,3 @@ class Block:
 def constant(value: object, rows: int, dtype: str) -> Column:
     """Return a column that has the same value in each row, without storing it more than once."""
     return Column(np.broadcast_to(np.array(value, dtype=dtype), (rows,)))
-
-
-def concatenate(blocks: Sequence[Block]) -> Block:
-    """Put blocks that have the same columns one below the other.
-
-    Text columns take the width of the widest; other columns must agree in width.
-    """
-    if len(blocks) == 1:
-        return blocks[0]
-    return Block(
-        {name: _join([block.columns[name] for block in blocks]) for name in blocks[0].columns},
-        sum(block.rows for block in blocks),
-    )
-
-
-def _join(columns: Sequence[Column]) -> Column:
-    values = np.concatenate([column.values for column in columns])
-    if all(column.null is None for column in columns):
-        return Column(values)
-    null = [
-        np.zeros(len(column.values), dtype=bool) if column.null is None else column.null
-        for column in columns
-    ]
-    return Column(values, np.concatenate(null))
