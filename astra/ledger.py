@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime
 import os
 import socket
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from peewee import fn
@@ -27,17 +27,18 @@ IngestedChunk: Any = models.IngestedChunk
 IngestedTable: Any = models.IngestedTable
 IngestRun: Any = models.IngestRun
 
-_KEY = ("path", "hdu", "target")
-_COUNTS = ("inserted", "updated", "unchanged", "duplicates", "rejected")
+_KEY = ("path", "hdu", "target", "part")
+#: What can become of a row, as the ledger counts it.
+COUNTS = ("inserted", "updated", "unchanged", "duplicates", "rejected")
 #: Paths are looked up so many at a time.
 _PATHS = 500
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What an HDU of a file is, and how it is to be taken in.
+    """What an HDU of a file, or of a part of it, is, and how it is to be taken in.
 
-    If any of it changes, the HDU is done again.
+    If any of it changes, it is done again.
 
     Attributes
     ----------
@@ -53,7 +54,12 @@ class Identity:
         A digest of the manifest's entry.
     hdus : int
         HDUs of the file that are taken in.
-    rows : int
+    part, parts : int
+        Which of how many parts of the file it is, from 0.
+    first, rows : int
+        The part's first row in the HDU, and how many it has.
+    hdu_rows : int
+        How many the HDU has.
     v_astra, tag : str
         For the record.
     """
@@ -66,13 +72,17 @@ class Identity:
     datasum: str | None
     settings: str
     hdus: int
-    rows: int
+    part: int
+    parts: int
+    first: int = 0
+    rows: int = 0
+    hdu_rows: int = 0
     v_astra: str = ""
     tag: str = ""
 
     def matches(self, entry: Mapping[str, Any]) -> bool:
         """Tell whether an entry of the ledger speaks of just this."""
-        names = ("size", "mtime_ns", "datasum", "settings", "rows")
+        names = ("size", "mtime_ns", "datasum", "settings", "parts", "rows")
         return all(entry[name] == getattr(self, name) for name in names)
 
 
@@ -84,7 +94,7 @@ class Claim:
     ----------
     identity : Identity
     first, count : int
-        The rows that were read.
+        The rows that were read; `first` is a row of the HDU.
     skip : int
         How many of them another job has done meanwhile; set by `Ledger.claim`.
     entry : dict
@@ -96,6 +106,16 @@ class Claim:
     count: int
     skip: int = 0
     entry: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What the ledger knows the rows' HDU and part by."""
+        return tuple(getattr(self.identity, name) for name in _KEY)
+
+    @property
+    def before(self) -> int:
+        """How many rows of the part come before these."""
+        return self.first - self.identity.first
 
 
 class Reset(Exception):
@@ -152,7 +172,7 @@ class Ledger:
         self.database = database
         self.info = info
         self.force = force
-        self._begun: set[tuple[str, int, str]] = set()
+        self._begun: set[tuple[Any, ...]] = set()
 
     # -- before ------------------------------------------------------------------------------
 
@@ -210,47 +230,52 @@ class Ledger:
         Overtaken
             If another job has begun one at this very moment: look again.
         """
-        stored = self._locked([claim.identity.path for claim in claims])
+        stored = self._locked(claims)
         fresh: list[dict[str, Any]] = []
         for claim in claims:
-            key = (claim.identity.path, claim.identity.hdu, claim.identity.target)
-            entry = stored.get(key)
+            entry = stored.get(claim.key)
             if entry is None:
                 claim.entry = self._new_entry(claim.identity)
                 fresh.append(claim.entry)
-            elif not claim.identity.matches(entry) or (self.force and key not in self._begun):
+            elif not claim.identity.matches(entry) or (self.force and claim.key not in self._begun):
                 claim.entry = {**self._new_entry(claim.identity), "pk": entry["pk"]}
+                self._drop_other_parts(claim.identity, entry)
             else:
                 claim.entry = entry
-                claim.skip = min(max(entry["done"] - claim.first, 0), claim.count)
-            if claim.entry["done"] < claim.first:
+                claim.skip = min(max(entry["done"] - claim.before, 0), claim.count)
+            if claim.entry["done"] < claim.before:
                 raise Reset(f"{claim.identity.path} HDU {claim.identity.hdu}")
-            self._begun.add(key)
+            self._begun.add(claim.key)
         if fresh and self._write(IngestedTable, fresh, _KEY, [])[0] < len(fresh):
             raise Overtaken
 
-    def _locked(self, paths: Iterable[str]) -> dict[tuple[str, int, str], dict[str, Any]]:
-        unique = sorted(set(paths))
-        found: dict[tuple[str, int, str], dict[str, Any]] = {}
-        for start in range(0, len(unique), _PATHS):
+    def _locked(self, claims: Sequence[Claim]) -> dict[tuple[Any, ...], dict[str, Any]]:
+        paths = sorted({claim.identity.path for claim in claims})
+        parts = sorted({claim.identity.part for claim in claims})
+        found: dict[tuple[Any, ...], dict[str, Any]] = {}
+        for start in range(0, len(paths), _PATHS):
             query = IngestedTable.select().where(
-                IngestedTable.path.in_(unique[start : start + _PATHS])
+                IngestedTable.path.in_(paths[start : start + _PATHS]),
+                IngestedTable.part.in_(parts),
             )
             if self.database.for_update:
                 # In one order, so that two jobs wait for each other in turn.
-                query = query.order_by(IngestedTable.path, IngestedTable.hdu).for_update()
+                order = (getattr(IngestedTable, name) for name in _KEY)
+                query = query.order_by(*order).for_update()
             for entry in query.dicts():
-                found[entry["path"], entry["hdu"], entry["target"]] = entry
+                found[tuple(entry[name] for name in _KEY)] = entry
         return found
+
+    def _drop_other_parts(self, identity: Identity, entry: Mapping[str, Any]) -> None:
+        """Drop the entries of parts that a file does not have any more."""
+        if entry["parts"] > identity.parts:
+            gone = (IngestedTable.path == identity.path) & (IngestedTable.part >= identity.parts)
+            IngestedTable.delete().where(gone).execute()
 
     def _new_entry(self, identity: Identity) -> dict[str, Any]:
         now = utcnow()
-        names = ("path", "hdu", "target", "size", "mtime_ns", "datasum", "settings", "hdus")
         return {
-            **{name: getattr(identity, name) for name in names},
-            "v_astra": identity.v_astra,
-            "tag": identity.tag,
-            "rows": identity.rows,
+            **{name: getattr(identity, name) for name in _OF_IDENTITY},
             "done": 0,
             "status": "half",
             "error": None,
@@ -260,7 +285,7 @@ class Ledger:
             "started": now,
             "modified": now,
             "seconds": 0.0,
-            **dict.fromkeys(_COUNTS, 0),
+            **dict.fromkeys(COUNTS, 0),
         }
 
     def record(
@@ -285,15 +310,15 @@ class Ledger:
             What writing took so far.
         """
         now = utcnow()
-        total = dict.fromkeys(_COUNTS, 0)
+        total = dict.fromkeys(COUNTS, 0)
         entries = []
         for claim, count in zip(claims, counts, strict=True):
             entry = claim.entry
-            for name in _COUNTS:
+            for name in COUNTS:
                 entry[name] += count[name]
                 total[name] += count[name]
             # Another job can be further on, if it did all of these rows.
-            entry["done"] = max(entry["done"], claim.first + claim.count)
+            entry["done"] = max(entry["done"], claim.before + claim.count)
             entry["status"] = "done" if entry["done"] == entry["rows"] else "half"
             entry |= {"error": None, "run": self.info.run, "task": self.info.shard_index}
             entry |= {"modified": now, "seconds": entry["seconds"] + seconds / len(claims)}
@@ -324,13 +349,18 @@ class Ledger:
             raise AstraError(f"paths of {rows[0]['path']} and the like are too long to be kept")
         return backend_for(self.database).upsert(model, block, key, update)
 
+    def rejected(self, path: str) -> int:
+        """Return how many rows of a file were set aside, by whomever."""
+        query = IngestedTable.select(fn.SUM(IngestedTable.rejected))
+        return int(query.where(IngestedTable.path == path).scalar() or 0)
+
     # -- after -------------------------------------------------------------------------------
 
     def fail(self, identity: Identity, error: str) -> None:
         """Note that a file failed, and why."""
 
         def work() -> None:
-            known = (IngestedTable.path == identity.path) & (IngestedTable.status != "done")
+            known = _of_part(identity) & (IngestedTable.status != "done")
             changed = (
                 IngestedTable.update(status="failed", error=error, modified=utcnow())
                 .where(known)
@@ -342,11 +372,11 @@ class Ledger:
 
         run_transaction(self.database, work)
 
-    def mend(self, path: str) -> None:
+    def mend(self, identity: Identity) -> None:
         """Note that a file that had failed before its first row is in."""
 
         def work() -> None:
-            failed = (IngestedTable.path == path) & (IngestedTable.status == "failed")
+            failed = _of_part(identity) & (IngestedTable.status == "failed")
             # Without settings, it says nothing of what the file is now.
             mended = {"status": "done", "error": None, "settings": "", "modified": utcnow()}
             IngestedTable.update(**mended).where(failed & (IngestedTable.hdu == 0)).execute()
@@ -388,11 +418,15 @@ class Ledger:
         return run_transaction(self.database, work)
 
 
+def _of_part(identity: Identity) -> Any:
+    return (IngestedTable.path == identity.path) & (IngestedTable.part == identity.part)
+
+
 def chunk_rates() -> dict[tuple[str, int], int]:
     """Return how many rows each task of each run has read, by run and task."""
     if not IngestedChunk.table_exists():
         return {}
-    read = sum((getattr(IngestedChunk, name) for name in _COUNTS[1:]), IngestedChunk.inserted)
+    read = sum((getattr(IngestedChunk, name) for name in COUNTS[1:]), IngestedChunk.inserted)
     query = (
         IngestedChunk.select(IngestedChunk.run, IngestedChunk.task, fn.SUM(read))
         .group_by(IngestedChunk.run, IngestedChunk.task)
@@ -407,7 +441,7 @@ def summarise(run: str) -> dict[str, Any]:
     Times are text, so that the summary can be written as JSON.
     """
     tasks = list(IngestRun.select().where(IngestRun.run == run).order_by(IngestRun.shard_index))
-    sums = [fn.SUM(getattr(IngestedChunk, name)).alias(name) for name in _COUNTS]
+    sums = [fn.SUM(getattr(IngestedChunk, name)).alias(name) for name in COUNTS]
     tables = (
         IngestedChunk.select(IngestedChunk.target, *sums)
         .where(IngestedChunk.run == run)
@@ -450,3 +484,5 @@ _ALL_BUT_KEY = [
     for name, each in IngestedTable._meta.fields.items()
     if name not in _KEY and not each.primary_key
 ]
+#: What an entry takes over from an identity.
+_OF_IDENTITY = [each.name for each in fields(Identity) if each.name in IngestedTable._meta.fields]

@@ -201,7 +201,9 @@ class ChunkWriter:
         from peewee import IntegrityError
 
         table = model._meta.table_name
-        if self._expect_new.get(table, True):
+        if table not in self._expect_new:
+            self._expect_new[table] = bool(self._find_new((model, block)).all())
+        if self._expect_new[table]:
             try:
                 with self.database.atomic():
                     self.tables.backend.insert(model, block)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from astra.errors import ProductError
@@ -41,22 +42,30 @@ class Checked:
 
 
 def check(manifest: Manifest, units: Sequence[Unit], classes: Classes) -> Checked:
-    """Look at the headers of all files; a gzipped one is unpacked to its end."""
+    """Look at the headers of all files; a gzipped one is unpacked to its end.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    units : sequence of Unit
+        Those of one file one after the other.
+    classes : mapping of str to type
+    """
     rows = 0
     mistakes: list[Mistake] = []
     told: set[int] = set()
     columns: dict[int, set[str]] = {}
     mapper = Mapper(classes)
-    for unit in units:
-        product = manifest.products[unit.product]
+    for (index, path), parts in groupby(units, key=lambda unit: (unit.product, unit.path)):
+        product, own = manifest.products[index], list(parts)
         try:
-            for mapping in mapper.mappings(scratch.inspect(unit.path), product):
+            for mapping in mapper.mappings(scratch.inspect(path), product):
                 mistakes += [product.mistake("path", text) for text in mapping.problems]
-                rows += mapping.table.rows
+                rows += sum(len(unit.rows(mapping.table.rows)) for unit in own)
                 if id(mapping.kind) not in told:
                     told.add(id(mapping.kind))
                     names = {column.name for column in mapping.table.columns}
-                    columns.setdefault(unit.product, set()).update(names)
+                    columns.setdefault(index, set()).update(names)
                     _tell_lacking(product, mapping)
         except ProductError as error:
             mistakes.append(product.mistake("path", str(error)))

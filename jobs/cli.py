@@ -65,8 +65,7 @@ def main() -> None:
 @click.option(
     "--workers",
     type=click.IntRange(1, 256),
-    default=1,
-    show_default=True,
+    show_default="2 for large files",
     metavar="N",
     help="Processes that share the work; PostgreSQL only.",
 )
@@ -98,7 +97,7 @@ def ingest(
     dry_run: bool,
     force: bool,
     shard: str | None,
-    workers: int,
+    workers: int | None,
     batch_size: int,
     report: Path | None,
     verbose: bool,

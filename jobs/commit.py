@@ -142,7 +142,9 @@ class Committer:
             rejected = {**origin.rejected, **more}
             reject_file = self.rejects(batch.product)
             table, first = origin.mapping.table, origin.claim.first
-            reject_file.forget(origin.unit.path, table.number, first)
+            part = origin.claim.identity
+            again = range(first, part.first + part.rows)
+            reject_file.forget(origin.unit.path, table.number, again)
             if rejected:
                 numbers = sorted(rejected)
                 notes = [(first + number, rejected[number]) for number in numbers]

@@ -6,7 +6,7 @@ import datetime
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,28 +20,29 @@ from jobs.check import Classes, check
 from jobs.commit import Committer
 from jobs.filesystems import refuse_shared
 from jobs.manifest import Manifest, Mistake, as_error, check_names, load_manifest, resolve_all
-from jobs.plan import Shard, Unit, deal, plan
-from jobs.read import Batch, EndOfUnit, Entries, Reader, ahead, identify_file, is_done
+from jobs.plan import PART_BYTES, Shard, Unit, deal, files_text, plan
+from jobs.read import Batch, EndOfUnit, Entries, Reader, ahead, identify, is_done
 from jobs.report import ProductReport, Report, write_json
-from jobs.text import count
 
 log = logging.getLogger("astra")
 
 #: Rows of a chunk, unless the user says otherwise.
 BATCH_ROWS = 10_000
+#: Processes, unless the user says otherwise.
+_WORKERS = 2
 
 
 class Progress(Protocol):
     """Is told what happens; draws bars, writes lines, or does nothing."""
 
-    def begin(self, files: int, total_bytes: int, total_rows: int = 0) -> None:
+    def begin(self, units: Sequence[Unit], total_rows: int = 0) -> None:
         """The checks are done and rows will be read."""
 
     def chunk(self, path: Path, rows: int, written: Written, seconds: float) -> None:
         """A chunk is in."""
 
-    def end_file(self, path: Path, size: int) -> None:
-        """A file has been read."""
+    def end_unit(self, unit: Unit) -> None:
+        """A file, or a part of it, has been read."""
 
     def end(self) -> None:
         """All is done."""
@@ -63,8 +64,9 @@ class Options:
         Read and check every row, and write none.
     force : bool
         Do again what the ledger says is in.
-    workers : int
-        Processes that share the units; more than one needs PostgreSQL.
+    workers : int or None
+        Processes that share the units; more than one needs PostgreSQL.  None: as many as pay,
+        see `useful_workers`.
     should_stop : callable
         Asked after each chunk; True ends the job there.
     """
@@ -74,7 +76,7 @@ class Options:
     batch_rows: int = BATCH_ROWS
     dry_run: bool = False
     force: bool = False
-    workers: int = 1
+    workers: int | None = None
     should_stop: Callable[[], bool] = field(default=lambda: False)
 
 
@@ -102,16 +104,32 @@ def ingest(manifest_path: Path, options: Options, progress: Progress) -> Report:
     classes = check_names(manifest, manifest_path)
     units = plan(resolve_all(manifest, manifest_path))
     mine = deal(units, options.shard.count)[options.shard.index]
-    log.info("%s: %s", manifest_path, count(len(units), "file"))
+    log.info("%s: %s", manifest_path, files_text(units))
     if options.shard.count > 1:
-        log.info("%s this task's (%s)", count(len(mine), "file"), options.shard)
+        log.info("%s this task's (%s)", files_text(mine), options.shard)
     job = Job(manifest, manifest_path, classes, options, progress)
     with db.explained(job.database, job.schema):
-        if options.workers == 1:
+        workers = options.workers or useful_workers(job, mine, os.environ)
+        if workers == 1:
             return job.run(mine)
         from jobs.workers import run_workers
 
-        return run_workers(job, mine)
+        return run_workers(job, mine, workers)
+
+
+def useful_workers(job: Job, units: Sequence[Unit], environ: Mapping[str, str]) -> int:
+    """Return how many processes share units if nobody has said: one, or two.
+
+    While the server works for the one, the other prepares its rows.  More are for the user to
+    ask for: each has a connection of its own.
+    """
+    small = sum(unit.size for unit in units) <= PART_BYTES
+    if small or job.options.dry_run or db.sqlite_path(job.database) is not None:
+        return 1
+    processors = len(os.sched_getaffinity(0))
+    if "SLURM_JOB_ID" in environ:  # the node's others may be other people's
+        processors = min(processors, int(environ.get("SLURM_CPUS_PER_TASK") or 1))
+    return min(_WORKERS, processors, len(units))
 
 
 class Job:
@@ -184,7 +202,7 @@ class Job:
             refuse_shared(path, os.environ)
             if not path.exists():  # and looking into it would make it
                 return {}
-        return self.ledger.entries([str(unit.path) for unit in units])
+        return self.ledger.entries(list(dict.fromkeys(str(unit.path) for unit in units)))
 
     def to_do(self, units: Sequence[Unit], entries: Entries) -> list[Unit]:
         """Return the units that the ledger does not say are in."""
@@ -193,7 +211,7 @@ class Job:
             unit
             for unit in units
             if (known := entries.get(str(unit.path))) is None
-            or not is_done(known, identify_file(unit.path, products[unit.product]))
+            or not is_done(known, identify(unit, products[unit.product]))
         ]
 
     def make_ready(self, mistakes: Sequence[Mistake]) -> None:
@@ -210,8 +228,25 @@ class Job:
         own = [model for model in self.classes.values() if model not in models]
         db.prepare(self.database, self.schema, [*models, *own])
 
-    def ingest(self, units: Sequence[Unit], entries: Entries, rows: int = 0) -> Report:
-        """Ingest units that are checked, and write the report.
+    def ingest(self, units: Sequence[Unit], entries: Entries, rows: int) -> Report:
+        """Ingest units that are checked; see `work`."""
+        self.begin()
+        self.work(units, entries, rows)
+        self.end()
+        return self.report
+
+    def begin(self) -> None:
+        """Note in the ledger that the task has begun."""
+        if not self.options.dry_run:
+            self.ledger.begin()
+
+    def end(self) -> None:
+        """Note that the task has ended; the last one of an array writes what all of them did."""
+        if not self.options.dry_run and self.ledger.finish(self.report.status):
+            self._summarise()
+
+    def work(self, units: Sequence[Unit], entries: Entries, rows: int = 0) -> Report:
+        """Read units and write their rows, and then the report.
 
         Parameters
         ----------
@@ -224,9 +259,7 @@ class Job:
         started = time.monotonic()
         if self.options.dry_run:
             self.committer.is_readable = db.is_readable(self.database, self.schema)
-        else:
-            self.ledger.begin()
-        self.progress.begin(len(units), sum(unit.size for unit in units), rows)
+        self.progress.begin(units, rows)
         try:
             self._work(units, entries)
         except BaseException:
@@ -237,8 +270,6 @@ class Job:
             self.report.seconds = time.monotonic() - started
             self.report.finished = _now()
             self.report.write(self.options.report)
-        if not self.options.dry_run and self.ledger.finish(self.report.status):
-            self._summarise()
         return self.report
 
     def _summarise(self) -> None:
@@ -286,7 +317,7 @@ class Job:
         path = batch.origins[-1].unit.path
         self.progress.chunk(path, counts.read, written, time.monotonic() - started)
         limit = self.manifest.products[batch.product].max_rejects
-        if product.counts.rejected > limit:
+        if counts.rejected and self._rejected(batch, product) > limit:
             common = sorted(product.reasons.items(), key=lambda item: -item[1])[:3]
             reasons = "; ".join(f"{number:,} x {why}" for why, number in common)
             self._fail(
@@ -297,6 +328,13 @@ class Job:
             )
             for origin in batch.origins:
                 self._note_failure(EndOfUnit(origin.unit, origin.claim.identity), product.error)
+
+    def _rejected(self, batch: Batch, product: ProductReport) -> int:
+        """Return the rows of a product that were set aside; of its files by others, too."""
+        if self.options.dry_run:
+            return product.counts.rejected
+        paths = {str(origin.unit.path) for origin in batch.origins if origin.unit.parts > 1}
+        return max(product.counts.rejected, *map(self.ledger.rejected, paths), 0)
 
     def _fail(self, index: int, reader: Reader, error: str) -> None:
         """Give up a product."""
@@ -313,18 +351,18 @@ class Job:
             log.error("%s", item.error)
             self._note_failure(item, str(item.error))
         elif item.skipped:
-            product.skipped += 1
+            product.skipped += item.unit.is_last
         else:
-            product.files += 1
+            product.files += item.unit.is_last
             if item.identity is not None and not self.options.dry_run:
                 self._note_end(item.identity, reader.entries, empty=item.empty)
-        self.progress.end_file(item.unit.path, item.unit.size)
+        self.progress.end_unit(item.unit)
 
     def _note_end(self, identity: Identity, entries: Entries, *, empty: bool) -> None:
         if empty:
             self.ledger.note_empty(identity)
         elif any(entry["status"] == "failed" for entry in entries.get(identity.path, ())):
-            self.ledger.mend(identity.path)
+            self.ledger.mend(identity)
 
     def _note_failure(self, item: EndOfUnit, error: str | None) -> None:
         if item.identity is not None and not self.options.dry_run:

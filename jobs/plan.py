@@ -1,5 +1,7 @@
 """Which files an array task takes: files become units, and units are dealt by size.  Pure.
 
+A large file is several units, each of which has its own share of the rows of each HDU.
+
 Every task of an array computes the whole deal for itself and takes its own share: no task needs
 another one, and the shares are the same whenever the manifest and the sizes of its files are.
 """
@@ -12,18 +14,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from astra.errors import UsageError
+from jobs.text import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 
+#: A part of a file is no larger than so many bytes: a few chunks.
+PART_BYTES = 1 << 25
+
+
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """The smallest piece of work that one task does alone: a file.
-
-    A part of a file would be a unit with the same `order` and `path` and, after these, the rows it
-    has; nothing that deals units looks at more than `order` and `size`.
+    """The smallest piece of work that one task does alone: a file, or a part of a large one.
 
     Attributes
     ----------
@@ -35,12 +39,25 @@ class Unit:
         The file.
     size : int
         Bytes to read: what a task's share is measured in.
+    part, parts : int
+        Which of how many parts of the file it is, from 0.
     """
 
     order: int
     product: int
     path: Path
     size: int
+    part: int = 0
+    parts: int = 1
+
+    @property
+    def is_last(self) -> bool:
+        """Whether it has the end of the file; so every file has one unit that is."""
+        return self.part == self.parts - 1
+
+    def rows(self, total: int) -> range:
+        """Return which of the rows of an HDU of the file it has."""
+        return range(*(total * part // self.parts for part in (self.part, self.part + 1)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +72,43 @@ class Shard:
 
 
 def plan(files: Iterable[tuple[int, Path, int]]) -> list[Unit]:
-    """Return a unit for each file.
+    """Return a unit for each file, and several for a large one.
+
+    The parts of a file are as large as each other, and a power of two, so that two, four or eight
+    tasks can have the same share of it.
 
     Parameters
     ----------
     files : iterable of (product, path, size)
         In the manifest's order, as `jobs.manifest.resolve_all` returns them; sizes in bytes.
     """
-    return [Unit(order, product, path, size) for order, (product, path, size) in enumerate(files)]
+    units: list[Unit] = []
+    for product, path, size in files:
+        parts = _parts(path, size)
+        for part in range(parts):
+            share = size * (part + 1) // parts - size * part // parts
+            units.append(Unit(len(units), product, path, share, part, parts))
+    return units
+
+
+def _parts(path: Path, size: int) -> int:
+    # Of a gzipped file, nothing can be read without all that is before it.
+    if path.suffix == ".gz" or size <= PART_BYTES:
+        return 1
+    return 1 << ((size - 1) // PART_BYTES).bit_length()
+
+
+def count_files(units: Iterable[Unit]) -> int:
+    """Return how many files units are of."""
+    return len({(unit.product, unit.path) for unit in units})
+
+
+def files_text(units: Sequence[Unit]) -> str:
+    """Return how many files, or parts of files, units are: `` 3 files``, ``8 parts of 2 files``."""
+    files = count(count_files(units), "file")
+    if all(unit.parts == 1 for unit in units):
+        return files
+    return f"{count(len(units), 'part')} of {files}"
 
 
 def deal(units: Sequence[Unit], shards: int) -> list[list[Unit]]:
@@ -129,6 +175,8 @@ def parse_shard(text: str) -> Shard:
 def shard_from_environment(environ: Mapping[str, str]) -> Shard:
     """Return the shard of this Slurm array task; all of the work where there is no array.
 
+    Under ``srun`` with several tasks, each of them has its part of that.
+
     Slurm tells each task the ids of the whole array as it was submitted: lowest, highest, how many,
     and the step.  They make a shard where the ids are evenly spaced: ``--array=0-9``, ``1-10``,
     ``0-18:2``.  A task that is requeued (``scontrol requeue JOB_5``) is told the same again and so
@@ -150,8 +198,13 @@ def shard_from_environment(environ: Mapping[str, str]) -> Shard:
         If the ids have holes (``--array=1,5,7``), so that no task can tell its place among them;
         or the variables are incomplete or contradict each other.
     """
-    if not environ.get("SLURM_ARRAY_TASK_ID"):
-        return Shard(0, 1)
+    whole = _array_shard(environ) if environ.get("SLURM_ARRAY_TASK_ID") else Shard(0, 1)
+    parts = int(environ.get("SLURM_STEP_NUM_TASKS") or 1)
+    part = int(environ["SLURM_PROCID"]) if parts > 1 else 0
+    return Shard(whole.index * parts + part, whole.count * parts)
+
+
+def _array_shard(environ: Mapping[str, str]) -> Shard:
     task, least, count = (_number(environ, name) for name in ("ID", "MIN", "COUNT"))
     step = _number(environ, "STEP") if environ.get("SLURM_ARRAY_TASK_STEP") else 1
     most = least + step * (count - 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.manifest import load_manifest, resolve_all
-from jobs.plan import deal, plan
+from jobs.plan import Unit, count_files, deal, files_text, plan
 from jobs.text import count, duration, size
 
 #: Bytes a second of uncompressed rows that one task gets in, on the slow side of what was
@@ -26,20 +26,20 @@ class Planned:
     Attributes
     ----------
     manifest : str
-    tasks : list of (int, int)
-        For each task, its files and their bytes on disk.
+    shares : list of list of Unit
+        For each task, its files, or parts of them.
     seconds : float
         What the longest task is expected to take.
     """
 
     manifest: str
-    tasks: list[tuple[int, int]]
+    shares: list[list[Unit]]
     seconds: float
 
     @property
     def useful(self) -> int:
         """How many tasks have something to do."""
-        return sum(1 for files, _ in self.tasks if files)
+        return sum(1 for share in self.shares if share)
 
     @property
     def time_limit(self) -> str:
@@ -50,7 +50,10 @@ class Planned:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as JSON has it."""
-        tasks = [{"task": n, "files": f, "bytes": b} for n, (f, b) in enumerate(self.tasks)]
+        tasks = [
+            {"task": n, "files": count_files(share), "units": len(share), "bytes": _bytes(share)}
+            for n, share in enumerate(self.shares)
+        ]
         return {
             "manifest": self.manifest,
             "tasks": tasks,
@@ -64,17 +67,17 @@ class Planned:
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterable[str]:
-        files = sum(each for each, _ in self.tasks)
-        total = sum(each for _, each in self.tasks)
-        yield f"{count(files, 'file')}, {size(total)}, dealt to {count(len(self.tasks), 'task')}"
-        shown = self.tasks[:20]
-        for number, (each, length) in enumerate(shown):
-            yield f"  task {number}: {count(each, 'file')}, {size(length)}"
-        if len(self.tasks) > len(shown):
-            yield f"  ... and {len(self.tasks) - len(shown):,} more"
-        if self.useful < len(self.tasks):
-            idle = len(self.tasks) - self.useful
-            yield f"nothing is left for {count(idle, 'task')}: a file is not split"
+        tasks = count(len(self.shares), "task")
+        units = [unit for share in self.shares for unit in share]
+        yield f"{files_text(units)}, {size(_bytes(units))}, dealt to {tasks}"
+        shown = self.shares[:20]
+        for number, share in enumerate(shown):
+            yield f"  task {number}: {files_text(share)}, {size(_bytes(share))}"
+        if len(self.shares) > len(shown):
+            yield f"  ... and {len(self.shares) - len(shown):,} more"
+        if self.useful < len(self.shares):
+            idle = len(self.shares) - self.useful
+            yield f"nothing is left for {count(idle, 'task')}: small files and .gz are not split"
         yield f"the longest task takes about {duration(self.seconds)}, as a rough guess"
         yield (
             f"sbatch --array=0-{max(self.useful, 1) - 1} --time={self.time_limit} "
@@ -92,9 +95,12 @@ def plan_tasks(manifest_path: Path, tasks: int) -> Planned:
     """
     manifest = load_manifest(manifest_path)
     dealt = deal(plan(resolve_all(manifest, manifest_path)), tasks)
-    sizes = [(len(units), sum(unit.size for unit in units)) for units in dealt]
     work = [
         sum(unit.size * (_UNPACKED if unit.path.suffix == ".gz" else 1.0) for unit in units)
         for units in dealt
     ]
-    return Planned(str(manifest_path), sizes, max(work) / _BYTES_PER_SECOND)
+    return Planned(str(manifest_path), dealt, max(work) / _BYTES_PER_SECOND)
+
+
+def _bytes(units: Iterable[Unit]) -> int:
+    return sum(unit.size for unit in units)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
 from astra.chunk import Written
+from jobs.plan import Unit, count_files, files_text
 from jobs.text import count, duration, size
 
 log = logging.getLogger("astra")
@@ -44,6 +46,21 @@ class _Pace:
     rows: int = 0
     began: float = 0.0
     clock: Callable[[], float] = field(default=time.monotonic)
+    _parts: Counter[Path] = field(default_factory=Counter)
+
+    def begin(self, units: Sequence[Unit], total_rows: int) -> None:
+        """Begin with units to be read."""
+        self.files = count_files(units)
+        self.total_bytes = sum(unit.size for unit in units)
+        self.total_rows = total_rows
+        self.began = self.clock()
+        self._parts = Counter(unit.path for unit in units if unit.parts > 1)
+
+    def end_unit(self, unit: Unit) -> None:
+        """Count a unit, and its file if no other part of it is left."""
+        self.bytes += unit.size
+        self._parts[unit.path] -= 1
+        self.done += self._parts[unit.path] <= 0
 
     @property
     def share(self) -> float:
@@ -79,13 +96,12 @@ class LineProgress:
         self._last = 0.0
         self._told = 0
 
-    def begin(self, files: int, total_bytes: int, total_rows: int = 0) -> None:
+    def begin(self, units: Sequence[Unit], total_rows: int = 0) -> None:
         """Say how much there is."""
-        clock = self._pace.clock
-        self._pace = _Pace(files, total_bytes, total_rows, began=clock(), clock=clock)
+        self._pace.begin(units, total_rows)
         self._last = self._pace.began
         rows = f", {count(total_rows, 'row')}" if total_rows else ""
-        log.info("%s, %s%s", count(files, "file"), size(total_bytes), rows)
+        log.info("%s, %s%s", files_text(units), size(self._pace.total_bytes), rows)
 
     def chunk(self, path: Path, rows: int, written: Written, seconds: float) -> None:
         """Count the rows, and tell if it is time to."""
@@ -102,12 +118,11 @@ class LineProgress:
         if self._pace.clock() - self._last >= EVERY:
             self._tell(path.name)
 
-    def end_file(self, path: Path, size: int) -> None:
-        """Count the file."""
-        self._pace.done += 1
-        self._pace.bytes += size
+    def end_unit(self, unit: Unit) -> None:
+        """Count the file, or the part of it."""
+        self._pace.end_unit(unit)
         if self._pace.files <= _FEW_FILES:
-            self._tell(path.name)
+            self._tell(unit.path.name)
 
     def end(self) -> None:
         """Tell what has not been told."""
@@ -137,10 +152,10 @@ class BarProgress:
         self._files: Any = None
         self._rows: Any = None
 
-    def begin(self, files: int, total_bytes: int, total_rows: int = 0) -> None:
+    def begin(self, units: Sequence[Unit], total_rows: int = 0) -> None:
         """Draw the bars."""
-        self._pace = _Pace(files, total_bytes, total_rows, began=time.monotonic())
-        self._files = self.bars.add_task("files", total=files, text="")
+        self._pace.begin(units, total_rows)
+        self._files = self.bars.add_task("files", total=self._pace.files, text="")
         # Without a count of rows, the bar moves with the bytes of whole files.
         self._rows = self.bars.add_task("rows", total=1.0, text="")
         self._draw("")
@@ -150,11 +165,10 @@ class BarProgress:
         self._pace.rows += rows
         self._draw(path.name)
 
-    def end_file(self, path: Path, size: int) -> None:
+    def end_unit(self, unit: Unit) -> None:
         """Move the bar of files."""
-        self._pace.done += 1
-        self._pace.bytes += size
-        self._draw(path.name)
+        self._pace.end_unit(unit)
+        self._draw(unit.path.name)
 
     def end(self) -> None:
         """Leave the bars as they are."""

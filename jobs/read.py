@@ -143,6 +143,7 @@ class Reader:
         self.batch_rows = batch_rows
         self.entries = entries
         self.failed_products: set[int] = set()
+        self._verified: set[tuple[Identity, int]] = set()
 
     def read(self, units: Iterable[Unit]) -> Iterator[Batch | EndOfUnit]:
         """Give chunks, filled across the files of a product, and the end of each file."""
@@ -171,7 +172,7 @@ class Reader:
             return
         identity = None
         try:
-            identity = identify_file(unit.path, product)
+            identity = identify(unit, product)
             if is_done(self.entries.get(str(unit.path), ()), identity):
                 yield EndOfUnit(unit, identity, skipped=True)
                 return
@@ -179,10 +180,10 @@ class Reader:
             with scratch.unpacked(unit.path) as (copy, file):
                 wanted = list(self.mapper.mappings(file, product))
                 for mapping in wanted:
-                    any_rows |= bool(mapping.table.rows)
-                    whole = _identity_of_table(identity, mapping, len(wanted))
+                    whole = _identity_of_table(identity, mapping, len(wanted), unit)
+                    any_rows |= bool(whole.rows)
                     yield from self._read_table(unit, copy, mapping, whole)
-            if identify_file(unit.path, product) != identity:
+            if identify(unit, product) != identity:
                 raise ProductError(
                     f"{unit.path}: changed while it was read; run the job again when it is whole"
                 )
@@ -202,18 +203,28 @@ class Reader:
         descriptor = os.open(copy, os.O_RDONLY)
         try:
             if self.manifest.products[unit.product].verify:
-                checksum.verify(descriptor, unit.path, table)
-            first = rows_done(self.entries.get(str(unit.path), ()), identity)
+                self._verify(descriptor, unit.path, table, identity)
+            first = identity.first + rows_done(self.entries.get(str(unit.path), ()), identity)
+            last = identity.first + identity.rows
             step = min(self.batch_rows, max(1, _BATCH_BYTES // max(table.row_bytes, 1)))
-            for start in range(first, table.rows, step):
-                count = min(step, table.rows - start)
+            for start in range(first, last, step):
+                count = min(step, last - start)
                 raw = fits.read_bytes(descriptor, unit.path, table, start, count)
                 yield Origin(unit, mapping, Claim(identity, start, count), raw)
         finally:
             os.close(descriptor)
 
+    def _verify(
+        self, descriptor: int, path: Path, table: fits.TableHDU, identity: Identity
+    ) -> None:
+        """Verify the checksum of a whole HDU, once for all parts of a file."""
+        whole = (replace(identity, part=0, first=0, rows=0), table.number)
+        if whole not in self._verified:
+            checksum.verify(descriptor, path, table)
+            self._verified = {*(self._verified if identity.parts > 1 else ()), whole}
 
-def identify_file(path: Path, product: Product) -> Identity:
+
+def identify(unit: Unit, product: Product) -> Identity:
     """Return what a file is on disk, and how the manifest wants it.
 
     Raises
@@ -222,13 +233,13 @@ def identify_file(path: Path, product: Product) -> Identity:
         If it is not there any more.
     """
     try:
-        status = path.stat()
+        status = unit.path.stat()
     except OSError as error:
-        raise ProductError(f"{path}: cannot be read: {error.strerror}") from error
+        raise ProductError(f"{unit.path}: cannot be read: {error.strerror}") from error
     wanted = product.model_dump(mode="json", exclude={"path", "max_rejects", "verify"})
     digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:16]
     return Identity(
-        path=str(path),
+        path=str(unit.path),
         hdu=0,
         target="",
         size=status.st_size,
@@ -236,12 +247,14 @@ def identify_file(path: Path, product: Product) -> Identity:
         datasum=None,
         settings=digest,
         hdus=0,
-        rows=0,
+        part=unit.part,
+        parts=unit.parts,
         tag=product.tag or "",
     )
 
 
-def _identity_of_table(file: Identity, mapping: TableMapping, hdus: int) -> Identity:
+def _identity_of_table(file: Identity, mapping: TableMapping, hdus: int, unit: Unit) -> Identity:
+    rows = unit.rows(mapping.table.rows)
     cards = mapping.table.cards
     datasum = cards.get("DATASUM")
     version = cards.get("V_ASTRA", mapping.primary.get("V_ASTRA", ""))
@@ -251,26 +264,29 @@ def _identity_of_table(file: Identity, mapping: TableMapping, hdus: int) -> Iden
         target=mapping.targets[-1].model._meta.table_name,
         datasum=None if datasum is None else str(datasum),
         hdus=hdus,
-        rows=mapping.table.rows,
+        first=rows.start,
+        rows=len(rows),
+        hdu_rows=mapping.table.rows,
         v_astra=str(version),
     )
 
 
 def is_done(entries: Sequence[Mapping[str, Any]], file: Identity) -> bool:
-    """Tell from the ledger whether all HDUs of a file are in, as it is now."""
+    """Tell from the ledger whether all HDUs of a part of a file are in, as it is now."""
+    names = ("size", "mtime_ns", "settings", "part", "parts")
     same = [
         entry
         for entry in entries
-        if all(entry[name] == getattr(file, name) for name in ("size", "mtime_ns", "settings"))
-        and entry["status"] == "done"
+        if all(entry[name] == getattr(file, name) for name in names) and entry["status"] == "done"
     ]
     return bool(same) and len(same) >= same[0]["hdus"]
 
 
 def rows_done(entries: Sequence[Mapping[str, Any]], table: Identity) -> int:
-    """Return from the ledger how many rows of an HDU are in, as it is now."""
+    """Return from the ledger how many rows of a part of an HDU are in, as it is now."""
     for entry in entries:
-        if (entry["hdu"], entry["target"]) == (table.hdu, table.target) and table.matches(entry):
+        same = all(entry[name] == getattr(table, name) for name in ("hdu", "target", "part"))
+        if same and table.matches(entry):
             done: int = entry["done"]
             return done
     return 0

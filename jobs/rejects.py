@@ -106,10 +106,10 @@ class RejectFile:
             layout.rows[place] = (row.copy(), reason)
         self._changed = True
 
-    def forget(self, path: Path, hdu: int, first: int) -> None:
-        """Drop the rows of an HDU that will be read again: those from `first`."""
+    def forget(self, path: Path, hdu: int, rows: range) -> None:
+        """Drop the rows of an HDU that will be read again."""
         for layout in self._layouts.values():
-            again = [p for p in layout.rows if p[:2] == (str(path), hdu) and p[2] >= first]
+            again = [p for p in layout.rows if p[:2] == (str(path), hdu) and p[2] in rows]
             for place in again:
                 del layout.rows[place]
             self._changed |= bool(again)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from astra.ledger import Ledger, RunInfo, chunk_rates, last_runs
-from jobs.manifest import Manifest, Product, load_manifest, resolve_all
-from jobs.read import identify_file, is_done
+from astra.ledger import COUNTS, Identity, Ledger, RunInfo, chunk_rates, last_runs
+from jobs.manifest import Manifest, load_manifest, resolve_all
+from jobs.plan import plan
+from jobs.read import identify, is_done
 from jobs.text import count, duration
 
 
@@ -137,7 +139,7 @@ def status(manifest_path: Path | None) -> Status:
     ledger = Ledger(base.database, RunInfo("", 0, 1, ""))
     if manifest_path is None:
         entries = ledger.entries(None)
-        files = [_of_entries(path, known, None) for path, known in sorted(entries.items())]
+        files = [_of_entries(path, known) for path, known in sorted(entries.items())]
     else:
         manifest = load_manifest(manifest_path)
         files = _of_manifest(ledger, manifest, manifest_path)
@@ -145,22 +147,26 @@ def status(manifest_path: Path | None) -> Status:
 
 
 def _of_manifest(ledger: Ledger, manifest: Manifest, manifest_path: Path) -> list[FileStatus]:
-    found = resolve_all(manifest, manifest_path)
-    entries = ledger.entries([str(file.path) for file in found])
-    products = manifest.products
-    return [
-        _of_entries(str(file.path), entries.get(str(file.path), []), products[file.product])
-        for file in found
-    ]
+    units = plan(resolve_all(manifest, manifest_path))
+    entries = ledger.entries(list(dict.fromkeys(str(unit.path) for unit in units)))
+    files = []
+    for (index, path), parts in groupby(units, key=lambda unit: (unit.product, unit.path)):
+        product, known = manifest.products[index], entries.get(str(path), [])
+        wanted = [identify(unit, product) for unit in parts] if known else []
+        files.append(_of_entries(str(path), known, wanted))
+    return files
 
 
 def _of_entries(
-    path: str, entries: Sequence[dict[str, Any]], product: Product | None
+    path: str, entries: Sequence[dict[str, Any]], wanted: Sequence[Identity] | None = None
 ) -> FileStatus:
-    names = ("rows", "done", "inserted", "updated", "unchanged", "duplicates", "rejected")
-    file = FileStatus(path, _state(path, entries, product))
+    """Return how far a file is, beside what it and its parts are now, if that is to be told."""
+    names = ("done", *COUNTS, "seconds")
+    file = FileStatus(path, _state(entries, wanted))
+    tables = {(entry["hdu"], entry["target"]): entry["hdu_rows"] for entry in entries}
+    file.rows = sum(tables.values())
     for entry in entries:
-        for name in (*names, "seconds"):
+        for name in names:
             setattr(file, name, getattr(file, name) + entry[name])
         if entry["target"] and entry["target"] not in file.tables:
             file.tables.append(entry["target"])
@@ -170,16 +176,16 @@ def _of_entries(
     return file
 
 
-def _state(path: str, entries: Sequence[dict[str, Any]], product: Product | None) -> str:
+def _state(entries: Sequence[dict[str, Any]], wanted: Sequence[Identity] | None) -> str:
     if not entries:
         return "not begun"
     states = {entry["status"] for entry in entries}
     if "failed" in states:
         return "failed"
-    complete = states == {"done"} and len(entries) >= entries[0]["hdus"]
-    if product is None:
+    complete = states == {"done"} and len(entries) >= entries[0]["hdus"] * entries[0]["parts"]
+    if wanted is None:
         return "in" if complete else "half in"
-    if is_done(entries, identify_file(Path(path), product)):
+    if all(is_done(entries, identity) for identity in wanted):
         return "in"
     return "changed" if complete else "half in"
 

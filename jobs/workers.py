@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import signal
 import time
@@ -17,7 +18,7 @@ from astra.errors import AstraError, RowsFailed, UsageError
 from jobs.check import check
 from jobs.ingest import Job
 from jobs.manifest import Mistake
-from jobs.plan import Shard, Unit, deal
+from jobs.plan import Unit, deal
 from jobs.read import Entries
 from jobs.report import Report
 
@@ -25,9 +26,11 @@ from jobs.report import Report
 _FORK = multiprocessing.get_context("fork")
 #: How often, in seconds, the workers' master asks whether it is to stop.
 _PATIENCE = 0.2
+#: See prctl(2): the signal that a process gets when its parent ends.
+_PR_SET_PDEATHSIG = 1
 
 
-def run_workers(job: Job, units: Sequence[Unit]) -> Report:
+def run_workers(job: Job, units: Sequence[Unit], workers: int) -> Report:
     """Check and ingest units in several processes.
 
     Parameters
@@ -35,6 +38,8 @@ def run_workers(job: Job, units: Sequence[Unit]) -> Report:
     job : Job
         As it would do all the work itself.
     units : sequence of Unit
+    workers : int
+        How many.
 
     Returns
     -------
@@ -50,46 +55,46 @@ def run_workers(job: Job, units: Sequence[Unit]) -> Report:
     """
     if db.sqlite_path(job.database) is not None and not job.options.dry_run:
         raise UsageError(
-            f"--workers {job.options.workers} needs PostgreSQL: a SQLite file has one writer at a "
+            f"--workers {workers} needs PostgreSQL: a SQLite file has one writer at a "
             "time; leave the option out"
         )
     started = time.monotonic()
     entries = job.look(units)
     # Units that are in go along: the report counts them.
-    shares = deal(units, job.options.workers)
-    job.make_ready(_check(job, shares, entries))
+    shares = [share for share in deal(units, workers) if share]
+    job.make_ready(_check(job, units, workers, entries))
+    job.begin()
     outcomes = _Workers(job, "ingest", [(_ingest, share, entries) for share in shares]).results()
     for number, outcome in enumerate(outcomes):
         job.report.merge(outcome)
         _report_of(job, number).unlink()  # what it said is in the report of all
     job.report.seconds = time.monotonic() - started
     job.report.write(job.options.report)
+    job.end()
     return job.report
 
 
-def _check(job: Job, shares: Sequence[Sequence[Unit]], entries: Entries) -> list[Mistake]:
-    found = _Workers(job, "check", [(_check_share, share, entries) for share in shares]).results()
+def _check(job: Job, units: Sequence[Unit], workers: int, entries: Entries) -> list[Mistake]:
+    """Check each file once, whichever of its parts are to be done."""
+    files = {(unit.product, unit.path): unit for unit in job.to_do(units, entries)}
+    shares = [share for share in deal(list(files.values()), workers) if share]
+    if len(shares) < 2:
+        return _check_share(job, 0, [unit for share in shares for unit in share])
+    found = _Workers(job, "check", [(_check_share, share) for share in shares]).results()
     return [mistake for mistakes in found for mistake in mistakes]
 
 
-def _check_share(job: Job, number: int, share: Sequence[Unit], entries: Entries) -> list[Mistake]:
-    del number
-    return check(job.manifest, job.to_do(share, entries), job.classes).mistakes
+def _check_share(job: Job, _number: int, share: Sequence[Unit]) -> list[Mistake]:
+    return check(job.manifest, share, job.classes).mistakes
 
 
 def _ingest(job: Job, number: int, share: Sequence[Unit], entries: Entries) -> Report:
-    shard, workers = job.options.shard, job.options.workers
-    options = replace(
-        job.options,
-        shard=Shard(shard.index * workers + number, shard.count * workers),
-        report=_report_of(job, number),
-        workers=1,
-    )
+    options = replace(job.options, report=_report_of(job, number))
     own = Job(
         job.manifest, job.manifest_path, job.classes, options, job.progress, run=job.report.run
     )
     with db.explained(own.database, own.schema):
-        return own.ingest(share, entries)
+        return own.work(share, entries)
 
 
 def _report_of(job: Job, number: int) -> Path:
@@ -105,11 +110,11 @@ class _Workers:
         self._processes: list[BaseProcess] = []
         self._pipes: list[Connection] = []
         job.database.close()  # a connection cannot be shared by two processes
-        for number, (function, share, entries) in enumerate(work):
+        for number, (function, *arguments) in enumerate(work):
             ours, theirs = _FORK.Pipe(duplex=False)
             process = _FORK.Process(
                 target=_run,
-                args=(theirs, function, (job, number, share, entries)),
+                args=(theirs, function, (job, number, *arguments)),
                 name=f"astra-{name}-{number}",
             )
             process.start()
@@ -154,6 +159,8 @@ def _received(pipe: Connection) -> Any:
 
 def _run(pipe: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     """Do a worker's share, and send what comes of it."""
+    # Without this process's parent, nobody would report what it does: finish the chunk, and stop.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     try:
         outcome = function(*arguments)
     except AstraError as error:

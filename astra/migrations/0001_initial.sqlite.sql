@@ -2314,6 +2314,8 @@ CREATE TABLE "ingested_table" (
     "path" TEXT NOT NULL,
     "hdu" INTEGER NOT NULL,
     "target" TEXT NOT NULL,
+    "part" INTEGER NOT NULL,
+    "parts" INTEGER NOT NULL,
     "size" INTEGER NOT NULL,
     "mtime_ns" INTEGER NOT NULL,
     "datasum" TEXT,
@@ -2321,6 +2323,7 @@ CREATE TABLE "ingested_table" (
     "hdus" INTEGER NOT NULL,
     "v_astra" TEXT NOT NULL,
     "tag" TEXT NOT NULL,
+    "hdu_rows" INTEGER NOT NULL,
     "rows" INTEGER NOT NULL,
     "done" INTEGER NOT NULL,
     "status" TEXT NOT NULL,
@@ -2333,7 +2336,7 @@ CREATE TABLE "ingested_table" (
     "seconds"  NOT NULL
 );
 
-CREATE UNIQUE INDEX "ingested_table_path_hdu_target" ON "ingested_table" ("path", "hdu", "target");
+CREATE UNIQUE INDEX "ingested_table_path_hdu_target_part" ON "ingested_table" ("path", "hdu", "target", "part");
 
 CREATE TABLE "ingested_chunk" (
     "pk" INTEGER NOT NULL PRIMARY KEY,

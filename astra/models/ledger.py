@@ -49,12 +49,14 @@ class RowCounts(BaseModel):
 
 
 class IngestedTable(RowCounts):
-    """One HDU of one file: what it was, and how many of its rows are in."""
+    """One HDU of one file, or of one part of it: what it was, and how many of its rows are in."""
 
     pk = BigAutoField(help_text="Key of this row")
     path = TextField(help_text="The file")
     hdu = IntegerField(help_text="Number of the HDU, 0 for a file without rows to take")
     target = TextField(default="", help_text="Table whose rows are counted")
+    part = IntegerField(default=0, help_text="Part of a large file, from 0; each has an entry")
+    parts = IntegerField(default=1, help_text="Parts that the file is taken in")
     size = BigIntegerField(help_text="Bytes of the file when it was read")
     mtime_ns = BigIntegerField(help_text="Time of the file's last change then, ns since 1970")
     datasum = TextField(null=True, help_text="DATASUM card of the HDU")
@@ -62,8 +64,9 @@ class IngestedTable(RowCounts):
     hdus = IntegerField(default=1, help_text="HDUs of the file that are taken in")
     v_astra = TextField(default="", help_text="V_ASTRA card of the file")
     tag = TextField(default="", help_text="Tag that the manifest gave the results")
-    rows = BigIntegerField(default=0, help_text="Rows of the HDU")
-    done = BigIntegerField(default=0, help_text="Rows, from the first, that are dealt with")
+    hdu_rows = BigIntegerField(default=0, help_text="Rows of the HDU")
+    rows = BigIntegerField(default=0, help_text="Rows of the part")
+    done = BigIntegerField(default=0, help_text="Rows of it, from its first, that are dealt with")
     status = TextField(default="half", help_text="half, done or failed")
     error = TextField(null=True, help_text="Why the file failed")
     rejects = TextField(null=True, help_text="FITS file with the rows that were set aside")
@@ -74,7 +77,7 @@ class IngestedTable(RowCounts):
     seconds = DoubleField(default=0.0, help_text="Time that writing its rows took")
 
     class Meta:
-        indexes = ((("path", "hdu", "target"), True),)
+        indexes = ((("path", "hdu", "target", "part"), True),)
 
 
 class IngestedChunk(RowCounts):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from astra.errors import ProductError, UsageError
+from astra.ledger import COUNTS
 from astra.models import (
     IngestedChunk,
     IngestedTable,
@@ -22,7 +23,6 @@ from jobs.manifest import check_names, load_manifest, resolve_all
 from jobs.manifest.mistakes import did_you_mean
 from jobs.rejects import generic
 
-COUNTS = ("inserted", "updated", "unchanged", "duplicates", "rejected")
 #: Paths are looked up so many at a time.
 _PATHS = 500
 #: Rejected rows whose reasons are read from one file of them.
@@ -134,6 +134,24 @@ class Facts:
     pipelines: list[Any] = field(default_factory=list)
 
 
+@dataclass
+class _File:
+    """What the ledger says of one file; its rows by HDU and table."""
+
+    size: int
+    done: int = 0
+    rows: dict[tuple[int, str], int] = field(default_factory=dict)
+    error: str | None = None
+
+    @property
+    def unfinished(self) -> tuple[str, str] | None:
+        """State and text, unless all is in."""
+        rows = sum(self.rows.values())
+        if self.error:
+            return "failed", self.error
+        return ("half", f"{self.done:,} of {rows:,} rows are in") if self.done < rows else None
+
+
 def gather(subject: str | None) -> Facts:
     """Read the ledger.
 
@@ -207,26 +225,27 @@ def _facts(
 
 def _add_entries(facts: Facts, entries: Iterable[dict[str, Any]]) -> None:
     tables: dict[str, TableFacts] = {}
-    sizes: dict[str, int] = {}
-    seen: set[tuple[str, str]] = set()
+    files: dict[str, _File] = {}
     rejects: set[tuple[str, str]] = set()
     for entry in entries:
         path, target = entry["path"], entry["target"]
-        sizes[path] = entry["size"]
-        if entry["status"] != "done":
-            text = entry["error"] or f"{entry['done']:,} of {entry['rows']:,} rows are in"
-            facts.unfinished.append((path, str(entry["status"]), text))
+        file = files.setdefault(path, _File(entry["size"]))
+        file.done += entry["done"]
+        file.error = entry["error"] or file.error
         if not target:
             continue
         table = tables.setdefault(target, TableFacts(target))
-        for name in ("rows", "done", *COUNTS, "seconds"):
+        table.files += all(target != name for _, name in file.rows)
+        if (entry["hdu"], target) not in file.rows:  # parts of an HDU all know its rows
+            file.rows[entry["hdu"], target] = entry["hdu_rows"]
+            table.rows += entry["hdu_rows"]
+        for name in ("done", *COUNTS, "seconds"):
             setattr(table, name, getattr(table, name) + entry[name])
-        table.files += (path, target) not in seen
-        seen.add((path, target))
         if entry["rejects"]:
             rejects.add((target, entry["rejects"]))
     facts.tables = sorted(tables.values(), key=lambda table: table.name)
-    facts.files, facts.bytes = len(sizes), sum(sizes.values())
+    facts.files, facts.bytes = len(files), sum(file.size for file in files.values())
+    facts.unfinished = [(path, *told) for path, file in files.items() if (told := file.unfinished)]
     for target, path in sorted(rejects):
         facts.reasons.update((target, reason) for reason in _reasons(Path(path)))
 

@@ -7,9 +7,10 @@ from html import escape
 from pathlib import Path
 
 from astra import __version__
+from astra.ledger import COUNTS
 from astra.utils import utcnow
 from jobs import figures
-from jobs.reporting.facts import COUNTS, Facts, RunFacts
+from jobs.reporting.facts import Facts, RunFacts
 from jobs.reporting.html import table
 from jobs.reporting.pipeline import Drawn, Section
 from jobs.text import count, duration, moment, size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -10,14 +11,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from astra.errors import UsageError
-from jobs.plan import Shard, Unit, deal, parse_shard, plan, shard_from_environment
+from jobs.plan import (
+    PART_BYTES,
+    Shard,
+    Unit,
+    count_files,
+    deal,
+    files_text,
+    parse_shard,
+    plan,
+    shard_from_environment,
+)
 
 SIZES = st.lists(st.integers(0, 2**40) | st.just(0), max_size=60)
 SHARDS = st.integers(1, 80)
 
 
 def units_of(sizes: list[int]) -> list[Unit]:
-    return plan((0, Path(f"{number}.fits"), size) for number, size in enumerate(sizes))
+    return plan((0, Path(f"{number}.fits.gz"), size) for number, size in enumerate(sizes))
 
 
 def test_a_plan_numbers_the_files_in_their_order() -> None:
@@ -27,6 +38,39 @@ def test_a_plan_numbers_the_files_in_their_order() -> None:
         Unit(order=1, product=0, path=Path("a"), size=3),
         Unit(order=2, product=2, path=Path("b"), size=5),
     ]
+
+
+class TestALargeFile:
+    """It is taken in parts, if it is not gzipped."""
+
+    @given(size=st.integers(1, 2**36), rows=st.integers(0, 2**40))
+    def test_has_each_row_in_one_part(self, size: int, rows: int) -> None:
+        units = plan([(0, Path("a.fits"), size)])
+        ends = [unit.rows(rows) for unit in units]
+        assert ends[0].start == 0
+        assert ends[-1].stop == rows
+        assert all(one.stop == other.start for one, other in pairwise(ends))
+        assert [unit.is_last for unit in units] == [False] * (len(units) - 1) + [True]
+
+    @given(size=st.integers(1, 2**36))
+    def test_is_shared_evenly(self, size: int) -> None:
+        units = plan([(0, Path("a.fits"), size)])
+        sizes = [unit.size for unit in units]
+        assert sum(sizes) == size
+        assert max(sizes) - min(sizes) <= 1
+        assert max(sizes) <= PART_BYTES
+        assert len(units) == 1 or min(sizes) >= PART_BYTES // 2
+        assert {len(share) for share in deal(units, len(units))} == {1}
+        for tasks in (2, 4, 8):
+            if tasks <= len(units):
+                assert {len(share) for share in deal(units, tasks)} == {len(units) // tasks}
+
+    def test_is_one_file_in_words_and_numbers(self) -> None:
+        small, large = (0, Path("b.fits"), 5), (0, Path("a.fits"), 4 * PART_BYTES)
+        units = plan([small, large])
+        assert count_files(units) == 2
+        assert files_text(units) == "5 parts of 2 files"
+        assert files_text(units[:1]) == "1 file"
 
 
 class TestADeal:
@@ -168,6 +212,18 @@ class TestAnArray:
     def test_requeued_has_the_same_share_again(self) -> None:
         again = slurm(list(range(10)), 5) | {"SLURM_RESTART_COUNT": "1"}
         assert shard_from_environment(again) == Shard(5, 10)
+
+    @pytest.mark.parametrize(
+        ("environ", "expected"),
+        [({}, Shard(2, 3)), (slurm([0, 1, 2, 3], 2), Shard(8, 12)), (slurm([5], 5), Shard(2, 3))],
+    )
+    def test_is_shared_by_the_tasks_that_srun_starts(
+        self, environ: dict[str, str], expected: Shard
+    ) -> None:
+        step = {"SLURM_STEP_NUM_TASKS": "3", "SLURM_PROCID": "2"}
+        assert shard_from_environment(environ | step) == expected
+        alone = {"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"}
+        assert shard_from_environment(environ | alone) == shard_from_environment(environ)
 
     @pytest.mark.parametrize("task", [1, 5, 7])
     def test_with_holes_is_refused_by_every_task(self, task: int) -> None:

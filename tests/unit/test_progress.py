@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from astra.chunk import Written
+from jobs.plan import plan
 from jobs.progress import LineProgress
 from jobs.samples import write_samples
 from tests.fixtures.databases import SqliteTarget
@@ -43,11 +44,12 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 def test_a_long_job_says_where_it_is_every_ten_seconds(log: pytest.LogCaptureFixture) -> None:
     clock = Clock()
     progress = LineProgress(clock)
-    progress.begin(1, 5_000_000, 100 * ROWS)
+    (unit,) = plan([(0, Path("a.fits"), 5_000_000)])
+    progress.begin([unit], 100 * ROWS)
     for _ in range(100):
         clock.now += 0.5
         progress.chunk(Path("a.fits"), ROWS, Written(inserted=ROWS), 0.5)
-    progress.end_file(Path("a.fits"), 5_000_000)
+    progress.end_unit(unit)
     progress.end()
 
     told = lines_of(log)
@@ -60,9 +62,10 @@ def test_a_long_job_says_where_it_is_every_ten_seconds(log: pytest.LogCaptureFix
 def test_a_hundred_thousand_files_have_no_line_each(log: pytest.LogCaptureFixture) -> None:
     clock = Clock()
     progress = LineProgress(clock)
-    progress.begin(100_000, 10**9)
-    for number in range(100_000):
-        progress.end_file(Path("a.fits"), 10**4)
+    units = plan((0, Path(f"{number}.fits"), 10**4) for number in range(100_000))
+    progress.begin(units)
+    for number, unit in enumerate(units):
+        progress.end_unit(unit)
         if number % ROWS == ROWS - 1:
             clock.now += 4
             progress.chunk(Path("a.fits"), ROWS, Written(inserted=ROWS), 1.0)
