@@ -146,7 +146,10 @@ class RowsRefused(Exception):
 
 
 class Overtaken(Exception):
-    """Another job has added a row between our looking for it and our adding it: look again."""
+    """What we knew of the tables is no longer so: run the transaction again.
+
+    Another job has added a row, say, between our looking for it and our adding it.
+    """
 
 
 def arrays(block: Block, names: Sequence[str]) -> list[NDArray[Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -184,17 +184,14 @@ class Ledger:
         paths : sequence of str or None
             None: all files.
         """
-        found: dict[str, list[dict[str, Any]]] = {}
         if self.force or not IngestedTable.table_exists():
-            return found
+            return {}
         if paths is None:
-            for entry in IngestedTable.select().order_by(IngestedTable.path).dicts():
-                found.setdefault(entry["path"], []).append(entry)
-            return found
+            return by_path(IngestedTable.select().dicts())
+        found: dict[str, list[dict[str, Any]]] = {}
         for start in range(0, len(paths), _PATHS):
             part = list(paths[start : start + _PATHS])
-            for entry in IngestedTable.select().where(IngestedTable.path.in_(part)).dicts():
-                found.setdefault(entry["path"], []).append(entry)
+            found |= by_path(IngestedTable.select().where(IngestedTable.path.in_(part)).dicts())
         return found
 
     def begin(self) -> None:
@@ -239,7 +236,6 @@ class Ledger:
                 fresh.append(claim.entry)
             elif not claim.identity.matches(entry) or (self.force and claim.key not in self._begun):
                 claim.entry = {**self._new_entry(claim.identity), "pk": entry["pk"]}
-                self._drop_other_parts(claim.identity, entry)
             else:
                 claim.entry = entry
                 claim.skip = min(max(entry["done"] - claim.before, 0), claim.count)
@@ -265,12 +261,6 @@ class Ledger:
             for entry in query.dicts():
                 found[tuple(entry[name] for name in _KEY)] = entry
         return found
-
-    def _drop_other_parts(self, identity: Identity, entry: Mapping[str, Any]) -> None:
-        """Drop the entries of parts that a file does not have any more."""
-        if entry["parts"] > identity.parts:
-            gone = (IngestedTable.path == identity.path) & (IngestedTable.part >= identity.parts)
-            IngestedTable.delete().where(gone).execute()
 
     def _new_entry(self, identity: Identity) -> dict[str, Any]:
         now = utcnow()
@@ -416,6 +406,20 @@ class Ledger:
             return bool(ended.count() == self.info.shard_count)
 
         return run_transaction(self.database, work)
+
+
+def by_path(entries: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Group entries by file, without those of parts that a file had once and has no more.
+
+    A job may not delete them.
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
+    for entry in entries:
+        found.setdefault(entry["path"], []).append(entry)
+    for path, own in found.items():
+        parts = max(own, key=lambda entry: entry["modified"])["parts"]
+        found[path] = [entry for entry in own if entry["parts"] == parts]
+    return found
 
 
 def _of_part(identity: Identity) -> Any:

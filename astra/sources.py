@@ -54,8 +54,8 @@ class Sources:
         given = chunk.result.block.integers("source_pk")
         model = chunk.result.model._meta.fields["source_pk"].rel_model
         wanted = np.unique(given[given >= 0])
-        known = self.tables.backend.find(model, Block({"pk": Column(wanted)}, len(wanted)), [])[0]
-        lost = np.flatnonzero((given >= 0) & ~np.isin(given, wanted[known]))
+        unknown = wanted[~self.tables.known(model, wanted)]
+        lost = np.flatnonzero(np.isin(given, unknown))
         reason = "source_pk {} is not in the table of sources, and the product has no sdss_id"
         return given, [(int(row), reason.format(given[row])) for row in lost]
 

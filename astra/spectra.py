@@ -155,11 +155,10 @@ class Spectra:
         """Add rows of `Spectrum` that are missing."""
         # Ascending, so that two jobs that add the same ones wait for each other in turn.
         keys = np.sort(keys)
-        block = Block({"pk": Column(keys)}, len(keys))
-        missing = np.ones(len(keys), dtype=bool)
-        missing[self.tables.backend.find(base, block, [])[0]] = False
-        if missing.any():
-            self.tables.insert(base, complete(base, block.take(missing), now), ["pk"])
+        missing = keys[~self.tables.known(base, keys)]
+        if len(missing):
+            block = Block({"pk": Column(missing)}, len(missing))
+            self.tables.insert(base, complete(base, block, now), ["pk"])
             self.tables.advance(base, int(keys.max()))
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from astra.block import Block, Column, constant
 from astra.chunk import Overtaken, RowsRefused, arrays
 from astra.keys import first_of_each
 from astra.storage import storage_of
-from astra.upsert import GENERATED, conflict_keys
+from astra.upsert import GENERATED, conflict_keys, primary_key
 from astra.utils import version_integer_to_string
 
 if TYPE_CHECKING:
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 
 class Tables:
     """A backend, with rows that it refuses told apart from those that it takes.
+
+    Most chunks have nothing wrong with them, so they are written in trust: keys of tables where
+    all were there until now are not looked up, which foreign keys see to anyway, and where a
+    savepoint costs much there is none.  If the database then refuses anything, the chunk is
+    begun again with care.
 
     Parameters
     ----------
@@ -33,6 +39,49 @@ class Tables:
         self.database = database
         self.backend: Backend = backend_for(database)
         self._highest: dict[str, int] = {}
+        self._complete: set[str] = set()
+        self._is_careful = False
+
+    def savepoint(self) -> AbstractContextManager[Any]:
+        """Return a savepoint; none as long as trust will do and savepoints cost much."""
+        needed = self._is_careful or self.backend.has_cheap_savepoints
+        return self.database.atomic() if needed else nullcontext()
+
+    def trust(self) -> None:
+        """Go on in trust, as a chunk is in."""
+        self._is_careful = False
+
+    def distrust(self, error: Exception | None = None) -> None:
+        """Write with care until a chunk is in.
+
+        Parameters
+        ----------
+        error : Exception, optional
+            What the database has refused.
+
+        Raises
+        ------
+        Overtaken
+            If an error came of trust: the chunk is to be begun again.
+        """
+        came_of_trust = not self._is_careful
+        self._is_careful = True
+        self._complete.clear()
+        if error is not None and came_of_trust:
+            raise Overtaken from error
+
+    def known(self, model: type[Model], keys: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Tell which primary keys are in a table, or trust that all are, as all were until now."""
+        table = model._meta.table_name
+        is_known = np.ones(len(keys), dtype=bool)
+        if table not in self._complete and len(keys):
+            name = primary_key(model).name
+            found = self.backend.find(model, Block({name: Column(keys)}, len(keys)), [])[0]
+            is_known[:] = False
+            is_known[found] = True
+            if is_known.all() and not self._is_careful:
+                self._complete.add(table)
+        return is_known
 
     def insert(self, model: type[Model], block: Block, known_by: Sequence[str]) -> None:
         """Insert rows that were not there a moment ago.
@@ -40,16 +89,17 @@ class Tables:
         Raises
         ------
         Overtaken
-            If another job has added one of them meanwhile.
+            If another job has added one of them meanwhile, or trust was wrong.
         RowsRefused
             If some collide with other rows by another unique key than `known_by`.
         """
         from peewee import IntegrityError
 
         try:
-            with self.database.atomic():
+            with self.savepoint():
                 self.backend.insert(model, block)
         except IntegrityError as error:
+            self.distrust(error)
             if len(self.backend.find(model, block.select(known_by), [])[0]):
                 raise Overtaken from error
             raise self._refusal(model, block, known_by, error) from error
@@ -61,15 +111,18 @@ class Tables:
 
         Raises
         ------
+        Overtaken
+            If trust was wrong.
         RowsRefused
             If some collide with other rows by another unique key than `conflict`.
         """
         from peewee import IntegrityError
 
         try:
-            with self.database.atomic():
+            with self.savepoint():
                 return self.backend.upsert(model, block, conflict, update)
         except IntegrityError as error:
+            self.distrust(error)
             raise self._refusal(model, block, conflict, error) from error
 
     def advance(self, model: type[Model], highest: int) -> None:

@@ -20,7 +20,6 @@ from astra.chunk import (
     Fate,
     Index,
     Mask,
-    Overtaken,
     Part,
     Reject,
     RowsRefused,
@@ -37,9 +36,6 @@ from astra.utils import utcnow
 
 if TYPE_CHECKING:
     from peewee import Database, Model
-
-#: Another job that adds the same sources can be first only so often.
-_TRIES = 20
 
 
 class ChunkWriter:
@@ -73,26 +69,24 @@ class ChunkWriter:
 
         Raises
         ------
+        Overtaken
+            If the transaction is to be run again.
         peewee.PeeweeException
             Whatever the database says that is not about single rows.
         """
         rejected: list[Reject] = []
         alive = np.arange(chunk.rows)
-        tries = 0
         while True:
             part = chunk if len(alive) == chunk.rows else chunk.take(alive)
             try:
-                with self.database.atomic():
+                with self.tables.savepoint():
                     written = self._write(part, tell_fates=tell_fates)
                 break
             except RowsRefused as refused:
                 bad = refused.at(alive).rejected
                 rejected += bad
                 alive = np.setdiff1d(alive, [row for row, _ in bad])
-            except Overtaken as overtaken:
-                tries += 1
-                if tries == _TRIES:
-                    raise overtaken.__cause__ or overtaken from None
+        self.tables.trust()
         written.rejected = rejected + [(int(alive[row]), why) for row, why in written.rejected]
         if written.fates is not None:
             fates = np.full(chunk.rows, Fate.REJECTED, dtype=np.uint8)
@@ -148,6 +142,7 @@ class ChunkWriter:
         changes : dict of str to Change
             How the result's columns would change, by field; is added to.
         """
+        self.tables.distrust()
         survey = self._survey(chunk)
         if survey.chunk.result is not None and survey.chunk.rows:
             part, spectrum_pk = survey.chunk.result, survey.spectrum_pk
@@ -205,11 +200,12 @@ class ChunkWriter:
             self._expect_new[table] = bool(self._find_new((model, block)).all())
         if self._expect_new[table]:
             try:
-                with self.database.atomic():
+                with self.tables.savepoint():
                     self.tables.backend.insert(model, block)
                 return block.rows, 0
-            except IntegrityError:
+            except IntegrityError as error:
                 self._expect_new[table] = False
+                self.tables.distrust(error)
         inserted, updated = self.tables.upsert(model, block, RESULT_KEY, update)
         self._expect_new[table] = updated == 0
         return inserted, updated

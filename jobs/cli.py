@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -34,6 +35,9 @@ class _Group(click.Group):
         kwargs["standalone_mode"] = False
         # A command that needs a database says so itself, and the others need none.
         warnings.filterwarnings("ignore", message="astra: no database is configured")
+        # Imports make very many objects and hardly any garbage: to look for it after each 700 of
+        # them, as Python does, takes about a tenth of the time that importing takes.
+        gc.set_threshold(50_000)
         try:
             status = super().main(*args, **kwargs)
         except click.ClickException as error:
@@ -134,7 +138,7 @@ def ingest(
 
 @main.command(short_help="Tell what is in, half in, failed and not begun.")
 @click.argument("manifest", type=click.Path(path_type=Path), required=False)
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document, for programs.")
 def status(manifest: Path | None, *, as_json: bool) -> None:
     """Tell what is in, half in, failed and not begun, of MANIFEST or of all files.
 
@@ -152,8 +156,15 @@ def status(manifest: Path | None, *, as_json: bool) -> None:
 
 @main.command(short_help="Show how files are dealt to array tasks.")
 @click.argument("manifest", type=click.Path(path_type=Path))
-@click.option("--tasks", type=click.IntRange(1), default=4, show_default=True, metavar="N")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option(
+    "--tasks",
+    type=click.IntRange(1),
+    default=4,
+    show_default=True,
+    metavar="N",
+    help="Tasks of the array.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document, for programs.")
 def plan(manifest: Path, *, tasks: int, as_json: bool) -> None:
     """Show how the files of MANIFEST are dealt to N array tasks.
 
@@ -169,11 +180,12 @@ def plan(manifest: Path, *, tasks: int, as_json: bool) -> None:
     click.echo(json.dumps(planned.as_dict(), indent=2) if as_json else planned.summary())
 
 
-@main.command(short_help="Make or bring up to date the tables.")
+@main.command(short_help="Make the tables, or bring them up to date.")
 @click.option("--plan", "plan_only", is_flag=True, help="Show the SQL, and run none of it.")
 @click.option(
     "--manifest",
     type=click.Path(path_type=Path),
+    metavar="FILE",
     help="Also make the tables of this manifest's own pipelines.",
 )
 @click.option(
@@ -189,7 +201,7 @@ def plan(manifest: Path, *, tasks: int, as_json: bool) -> None:
 def migrate(
     *, plan_only: bool, manifest: Path | None, writers: tuple[str, ...], readers: tuple[str, ...]
 ) -> None:
-    """Make or bring up to date the tables; for the role that owns the schema.
+    """Make the tables, or bring them up to date; for the role that owns the schema.
 
     \b
     Examples:
@@ -207,10 +219,31 @@ def migrate(
 
 @main.command(short_help="Make sample products and a manifest.")
 @click.argument("directory", type=click.Path(path_type=Path))
-@click.option("--rows", type=click.IntRange(1), default=3000, show_default=True)
-@click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same stars.")
-@click.option("--product", "products", multiple=True, help="As in astraAllStarSlam; repeatable.")
-@click.option("--release", default="DR20", show_default=True)
+@click.option(
+    "--rows",
+    type=click.IntRange(1),
+    default=3000,
+    show_default=True,
+    metavar="N",
+    help="Rows of each product.",
+)
+@click.option(
+    "--seed", type=int, default=1, show_default=True, metavar="N", help="Same seed, same stars."
+)
+@click.option(
+    "--product",
+    "products",
+    multiple=True,
+    metavar="NAME",
+    help="As in astraAllStarSlam; repeatable.  [default: Slam's and BossNet's]",
+)
+@click.option(
+    "--release",
+    default="DR20",
+    show_default=True,
+    metavar="NAME",
+    help="Whose columns the products have.",
+)
 def sample(
     directory: Path, *, rows: int, seed: int, products: tuple[str, ...], release: str
 ) -> None:
@@ -231,7 +264,7 @@ for _command in (commands.inspect, commands.manifest, commands.report, commands.
     main.add_command(_command)
 
 
-@main.command()
+@main.command(short_help="Write results back to FITS, as in the data model.")
 @click.argument("product")
 @click.option(
     "-o",
@@ -247,7 +280,7 @@ for _command in (commands.inspect, commands.manifest, commands.report, commands.
 def export(
     product: str, *, output: Path, release: str | None, v_astra: str | None, overwrite: bool
 ) -> None:
-    r"""Write the results of PRODUCT with their spectra and sources as FITS.
+    """Write the results of PRODUCT with their spectra and sources as FITS.
 
     PRODUCT is one of the data model's, of all objects; or a result table, by its name or as
     package.module:Class.

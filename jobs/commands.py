@@ -23,13 +23,14 @@ from jobs.text import count, plain, wants_colour
 _FILE = click.Path(path_type=Path)
 
 
-@click.command(short_help="What is in FITS files, and where it would go.")
+@click.command(short_help="Show what is in FITS files, and where it would go.")
 @click.argument("files", type=_FILE, nargs=-1, required=True)
 @click.option(
     "--rows",
     type=click.IntRange(0, 100),
     default=3,
     show_default=True,
+    metavar="N",
     help="First rows to show of each table.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document, for programs.")
@@ -145,7 +146,7 @@ def report(subject: str | None, *, output: Path, png: Path | None) -> None:
         click.echo(str(path))
 
 
-@click.command(short_help="Completion for bash and zsh.")
+@click.command(short_help="Let bash or zsh complete commands and options.")
 @click.argument("shell", type=click.Choice(["bash", "zsh"]))
 @click.pass_context
 def completion(context: click.Context, *, shell: str) -> None:

@@ -23,7 +23,7 @@ from jobs.report import Counts
 if TYPE_CHECKING:
     from astra.transaction import ResilientDatabase
 
-#: Another job can begin the same files at the same moment only so often.
+#: Another job can begin the same files, or add the same sources, at the same moment only so often.
 _TRIES = 20
 
 
@@ -85,12 +85,14 @@ class Committer:
             attempts.append(self._write(batch))
             return attempts[-1]
 
-        for _ in range(_TRIES - 1):
+        tries = 0
+        while True:
             try:
                 return run(self.database, work)
-            except Overtaken:
-                continue
-        return run(self.database, work)
+            except Overtaken as overtaken:
+                tries += 1
+                if tries == _TRIES:
+                    raise overtaken.__cause__ or overtaken from None
 
     def _is_committed(self, batch: Batch) -> bool:
         """Tell from the ledger whether this very task has written all of a batch already."""
@@ -153,7 +155,7 @@ class Committer:
         if reject_file is None:
             return None
         reject_file.write()
-        return str(reject_file.path)
+        return str(reject_file.path.absolute())
 
     def rejects(self, product: int) -> RejectFile:
         """Return a product's file of rejected rows."""

@@ -21,7 +21,7 @@ from jobs.commit import Committer
 from jobs.filesystems import refuse_shared
 from jobs.manifest import Manifest, Mistake, as_error, check_names, load_manifest, resolve_all
 from jobs.plan import PART_BYTES, Shard, Unit, deal, files_text, plan
-from jobs.read import Batch, EndOfUnit, Entries, Reader, ahead, identify, is_done
+from jobs.read import Batch, EndOfUnit, Entries, Reader, ahead, entries_of, identify, is_done
 from jobs.report import ProductReport, Report, write_json
 
 log = logging.getLogger("astra")
@@ -174,6 +174,8 @@ class Job:
             info = replace(info, run=run)
         self.ledger = Ledger(self.database, info, force=options.force)
         self.committer = Committer(self.database, self.ledger, manifest, options.report)
+        #: Whether rows were set aside by the jobs before, of files that this one has finished.
+        self._rows_failed = False
         self.report = Report(
             manifest=str(manifest_path),
             run=info.run,
@@ -292,7 +294,7 @@ class Job:
                     self._commit(item, reader)
                 if stopped := self.options.should_stop():
                     break
-        failed = self.report.failed_files or self.report.totals.rejected
+        failed = self.report.failed_files or self.report.totals.rejected or self._rows_failed
         self.report.status = "stopped" if stopped else "rejects" if failed else "done"
 
     def _commit(self, batch: Batch, reader: Reader) -> None:
@@ -356,7 +358,20 @@ class Job:
             product.files += item.unit.is_last
             if item.identity is not None and not self.options.dry_run:
                 self._note_end(item.identity, reader.entries, empty=item.empty)
+        if item.error is None:
+            self._recall(item, reader.entries)
         self.progress.end_unit(item.unit)
+
+    def _recall(self, item: EndOfUnit, entries: Entries) -> None:
+        """Tell of rows that earlier jobs set aside of a file that is in now."""
+        if item.identity is None:
+            return
+        product = self.report.products[item.unit.product]
+        for entry in entries_of(entries.get(item.identity.path, ()), item.identity):
+            if entry["rejected"]:
+                product.set_aside += entry["rejected"]
+                product.rejects = product.rejects or entry["rejects"]
+                self._rows_failed |= not item.skipped
 
     def _note_end(self, identity: Identity, entries: Entries, *, empty: bool) -> None:
         if empty:

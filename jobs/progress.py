@@ -107,7 +107,7 @@ class LineProgress:
         """Count the rows, and tell if it is time to."""
         self._pace.rows += rows
         log.debug(
-            "%s: %s in %s (%s inserted, %s updated, %s set aside)",
+            "%s: %s in %s (%s inserted, %s updated, %s rejected)",
             path.name,
             count(rows, "row"),
             duration(seconds),

@@ -273,13 +273,14 @@ def _identity_of_table(file: Identity, mapping: TableMapping, hdus: int, unit: U
 
 def is_done(entries: Sequence[Mapping[str, Any]], file: Identity) -> bool:
     """Tell from the ledger whether all HDUs of a part of a file are in, as it is now."""
+    done = [entry for entry in entries_of(entries, file) if entry["status"] == "done"]
+    return bool(done) and len(done) >= done[0]["hdus"]
+
+
+def entries_of(entries: Sequence[Mapping[str, Any]], file: Identity) -> list[Mapping[str, Any]]:
+    """Return those of a file's entries that speak of a part of it, as it is now."""
     names = ("size", "mtime_ns", "settings", "part", "parts")
-    same = [
-        entry
-        for entry in entries
-        if all(entry[name] == getattr(file, name) for name in names) and entry["status"] == "done"
-    ]
-    return bool(same) and len(same) >= same[0]["hdus"]
+    return [e for e in entries if all(e[name] == getattr(file, name) for name in names)]
 
 
 def rows_done(entries: Sequence[Mapping[str, Any]], table: Identity) -> int:
@@ -309,7 +310,9 @@ class _Collector:
         lane = self._lanes.setdefault(kind, [])
         lane.append(origin)
         rows = sum(each.claim.count for each in lane)
-        if rows >= self.batch_rows or rows * origin.mapping.table.row_bytes >= _BATCH_BYTES:
+        size = rows * origin.mapping.table.row_bytes
+        # What there is of a large file is enough by itself.
+        if rows >= self.batch_rows or size >= _BATCH_BYTES or origin.unit.parts > 1:
             yield from self.flush(kind)
 
     def flush(self, *kinds: int) -> Iterator[Batch]:

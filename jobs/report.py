@@ -56,6 +56,8 @@ class ProductReport:
     skipped : int
         Files of it that were in already.
     counts : Counts
+    set_aside : int
+        Rows of these files that earlier jobs set aside; not among `counts`.
     rejects : str or None
         The FITS file with the rows that were set aside.
     reasons : dict of str to int
@@ -72,6 +74,7 @@ class ProductReport:
     files: int = 0
     skipped: int = 0
     counts: Counts = field(default_factory=Counts)
+    set_aside: int = 0
     rejects: str | None = None
     reasons: dict[str, int] = field(default_factory=dict)
     changes: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -83,7 +86,9 @@ class ProductReport:
         self.files += other.files
         self.skipped += other.skipped
         self.counts.add(other.counts)
-        self.rejects = ", ".join(filter(None, [self.rejects, other.rejects])) or None
+        self.set_aside += other.set_aside
+        both = dict.fromkeys(filter(None, [self.rejects, other.rejects]))
+        self.rejects = ", ".join(both) or None
         for reason, number in other.reasons.items():
             self.reasons[reason] = self.reasons.get(reason, 0) + number
         for name, change in other.changes.items():
@@ -192,6 +197,8 @@ def _product_lines(product: ProductReport, *, dry_run: bool) -> Iterable[str]:
     for reason, number in sorted(product.reasons.items(), key=lambda item: -item[1])[:3]:
         yield f"    {number:,} x {reason}"
     yield from _change_lines(product)
+    if product.set_aside:
+        yield f"    {count(product.set_aside, 'row')} set aside by earlier jobs"
     if product.rejects:
         yield f"    rejected rows: {product.rejects}"
     if product.error:

@@ -17,7 +17,14 @@ class Backend(Protocol):
     """What a database does beside running peewee's queries.
 
     All but `is_transient` run inside a transaction that the caller has begun.
+
+    Attributes
+    ----------
+    has_cheap_savepoints : bool
+        Whether a savepoint costs nothing that one would notice.
     """
+
+    has_cheap_savepoints: bool
 
     def insert(self, model: type[Model], block: Block) -> None:
         """Insert rows that are new; a key that is there already is peewee's IntegrityError."""

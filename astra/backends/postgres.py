@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -117,8 +119,20 @@ class _Stream(io.RawIOBase):
         return piece
 
 
+@contextmanager
+def _unprinted() -> Iterator[None]:
+    """Keep psycopg2 from printing what it raises, too, when a connection is lost in a COPY."""
+    hook, sys.excepthook = sys.excepthook, lambda *_: None
+    try:
+        yield
+    finally:
+        sys.excepthook = hook
+
+
 class PostgresBackend:
     """The seam's PostgreSQL side; see `astra.backends.Backend`."""
+
+    has_cheap_savepoints = True
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -193,6 +207,7 @@ class PostgresBackend:
             __exception_wrapper__,
             self.database.cursor() as cursor,
             ThreadPoolExecutor(1, "astra-encode") as executor,
+            _unprinted(),
         ):
             cursor.copy_expert(sql, _Stream(pieces, executor))
 
@@ -223,7 +238,7 @@ class PostgresBackend:
     ) -> list[NDArray[np.int64]]:
         """Run a query whose columns are all 64-bit integers, and return them as arrays."""
         out = io.BytesIO()
-        with __exception_wrapper__, self.database.cursor() as cursor:
+        with __exception_wrapper__, self.database.cursor() as cursor, _unprinted():
             query = cursor.mogrify(sql, parameters).decode()
             cursor.copy_expert(f"COPY ({query}) TO STDOUT (FORMAT binary)", out)
         body = out.getbuffer()[len(pgcopy.SIGNATURE) : -len(pgcopy.TRAILER)]

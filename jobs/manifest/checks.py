@@ -23,6 +23,7 @@ _DOTTED = re.compile(r"([A-Za-z_]\w*\.)+[A-Za-z_]\w*", re.ASCII)
 EXPECTED = {
     "version": "the number 1",
     "defaults": 'keys of a product, as in "defaults: {tag: dr20}"',
+    "root": "a folder, as in $MWM_ASTRA/0.8.1",
     "products": 'a list of one product or more, each begun by "- path: FILE"',
     "path": "a file or glob, as in results/**/*.fits",
     "result": "the name of a result model, package.module:Class, or none",

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from jobs.manifest.checks import EXPECTED
 from jobs.manifest.mistakes import Mistake, Place, as_error, did_you_mean
-from jobs.manifest.model import Manifest, Position, Product, ProductKeys
+from jobs.manifest.model import Manifest, Position, Product, ProductKeys, Root
 from jobs.manifest.source import read_yaml
 from jobs.manifest.values import LinedList, LinedMapping
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_TEXTS = ("path", "result", "spectrum", "columns", "ignore", "root")
 _CHOICES = {
     "new_columns": ("error", "ignore"),
     "sources": ("create", "update", "require"),
@@ -64,8 +65,9 @@ def load_manifest(path: Path) -> Manifest:
 def _settled(manifest: Manifest, data: LinedMapping) -> Iterator[Product]:
     entries = data["products"]
     defaults = data["defaults"].lines if "defaults" in data else {}
+    root = None if manifest.root is None else Root(manifest.root, data.lines["root"])
     for index, product in enumerate(manifest.products):
-        position = Position(index, entries.lines[index], entries[index].lines, defaults)
+        position = Position(index, entries.lines[index], entries[index].lines, defaults, root)
         yield product.settled(manifest.defaults, position)
 
 
@@ -172,7 +174,7 @@ def _unexpected(place: Place, value: Any) -> str:
         return text + did_you_mean(value, _CHOICES[name])
     if name in ("hdus", "ignore") and place[-1] == name and isinstance(value, str | int):
         return f"{text}; write {name}: [{value}]"
-    if isinstance(value, int) and name in ("path", "result", "spectrum", "columns", "ignore"):
+    if isinstance(value, int) and name in _TEXTS:
         written = str(value).lower() if isinstance(value, bool) else value
         return f'{text}; put it in quotes if it is text: "{written}"'
     return text

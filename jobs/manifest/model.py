@@ -17,6 +17,7 @@ from pydantic import (
     StrictInt,
     StrictStr,
     StringConstraints,
+    ValidationInfo,
     WithJsonSchema,
     field_validator,
 )
@@ -44,6 +45,16 @@ _Hdu = Annotated[
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string"}]}),
 ]
 _TEXTS_SCHEMA = {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1}
+
+
+def _refuse_empty(value: Any, info: ValidationInfo) -> Any:
+    name = info.field_name or ""
+    if value is None and name != "result":
+        mend = "give a value" + ("" if name == "path" else " or remove the key")
+        raise wrong(f"is empty; expected {EXPECTED[name]}; {mend}")
+    if isinstance(value, list | dict) and not value and name in ("spectrum", "hdus"):
+        raise wrong(f"is empty; expected {EXPECTED[name]}; remove the key for the default")
+    return value
 
 
 class ProductKeys(BaseModel):
@@ -143,16 +154,19 @@ class ProductKeys(BaseModel):
         True, description="Check the files' CHECKSUM and DATASUM cards, where they have them."
     )
 
-    @field_validator("*", mode="before")
-    @classmethod
-    def _not_empty(cls, value: Any, info: Any) -> Any:
-        name = info.field_name
-        if value is None and name != "result":
-            mend = "give a value" + ("" if name == "path" else " or remove the key")
-            raise wrong(f"is empty; expected {EXPECTED[name]}; {mend}")
-        if isinstance(value, list | dict) and not value and name in ("spectrum", "hdus"):
-            raise wrong(f"is empty; expected {EXPECTED[name]}; remove the key for the default")
-        return value
+    _not_empty = field_validator("*", mode="before")(_refuse_empty)
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """The manifest's `root`, and the line on which it stands."""
+
+    path: str
+    line: int
+
+    def mistake(self, text: str) -> Mistake:
+        """Return a mistake in it."""
+        return Mistake(self.line, ("root",), text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +181,15 @@ class Position:
         Line on which the entry begins.
     keys, defaults : mapping of str to int
         The line of each key of the entry, and of `defaults`.
+    root : Root or None
+        Where its files must lie.
     """
 
     index: int
     line: int
     keys: Mapping[str, int]
     defaults: Mapping[str, int]
+    root: Root | None = None
 
 
 class Product(ProductKeys):
@@ -198,6 +215,11 @@ class Product(ProductKeys):
     def index(self) -> int:
         """Place in `products`, from 0."""
         return self._position.index
+
+    @property
+    def root(self) -> Root | None:
+        """The folder under which its files must lie, if the manifest has one."""
+        return self._position.root
 
     @property
     def place(self) -> str:
@@ -235,6 +257,16 @@ class Manifest(BaseModel):
         description="Keys for every product that does not give them itself: any but path.",
         examples=[{"tag": "dr20"}],
     )
+    root: Annotated[
+        StrictStr | None, AfterValidator(check_path), WithJsonSchema({"type": "string"})
+    ] = Field(
+        None,
+        description="Folder under which every file must lie, wherever .. and links lead; relative "
+        "to the manifest's folder, ~ and $VAR are expanded. Default: files may lie anywhere.",
+        examples=["$MWM_ASTRA/0.8.1", "."],
+    )
     products: tuple[Product, ...] = Field(
         min_length=1, description="What to ingest, in this order; one entry for each kind of file."
     )
+
+    _not_empty = field_validator("root", mode="before")(_refuse_empty)

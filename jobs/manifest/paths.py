@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jobs.manifest.mistakes import Mistake
-    from jobs.manifest.model import Manifest, Product
+    from jobs.manifest.model import Manifest, Product, Root
 
 _VARIABLE = re.compile(r"\$(?:\{([^}]*)\}|([A-Za-z_]\w*))", re.ASCII)
 # Names compared to suggest the nearest: enough for a folder of products, bounded for one of stars.
@@ -44,6 +44,10 @@ class _PathProblem(Exception):
     """A path that leads to no file; its text lacks the line that only the manifest knows."""
 
 
+class _RootProblem(_PathProblem):
+    """The same of the manifest's root."""
+
+
 def resolve(product: Product, manifest_path: Path) -> list[Path]:
     """Return the files of one product, absolute, sorted by path, each once.
 
@@ -53,13 +57,13 @@ def resolve(product: Product, manifest_path: Path) -> list[Path]:
     Raises
     ------
     ManifestError
-        If a variable is not set, there is no such file, a glob matches none, or a folder that it
-        leads through cannot be read.
+        If a variable is not set, there is no such file, a glob matches none, a folder that it
+        leads through cannot be read, or a file does not lie under the manifest's root.
     """
     try:
         return [path for path, _ in _files(product, manifest_path)]
     except _PathProblem as problem:
-        raise as_error([product.mistake("path", str(problem))], manifest_path) from None
+        raise as_error([_mistake(product, problem)], manifest_path) from None
 
 
 def resolve_all(manifest: Manifest, manifest_path: Path) -> list[InputFile]:
@@ -79,11 +83,17 @@ def resolve_all(manifest: Manifest, manifest_path: Path) -> list[InputFile]:
         try:
             files += [InputFile(product.index, *found) for found in _files(product, manifest_path)]
         except _PathProblem as problem:
-            mistakes.append(product.mistake("path", str(problem)))
+            mistakes.append(_mistake(product, problem))
     mistakes += _named_twice(files, manifest)
     if mistakes:
         raise as_error(mistakes, manifest_path)
     return files
+
+
+def _mistake(product: Product, problem: _PathProblem) -> Mistake:
+    if isinstance(problem, _RootProblem) and product.root is not None:
+        return product.root.mistake(str(problem))
+    return product.mistake("path", str(problem))
 
 
 def _named_twice(files: list[InputFile], manifest: Manifest) -> Iterator[Mistake]:
@@ -107,8 +117,44 @@ def _named_twice(files: list[InputFile], manifest: Manifest) -> Iterator[Mistake
 
 def _files(product: Product, manifest_path: Path) -> list[tuple[Path, int]]:
     """Return the files of a product with their sizes in bytes."""
-    text = _expanded(product.path)
     folder = manifest_path.parent.absolute()
+    files = _found(product, folder)
+    if product.root is not None:
+        _refuse_outside([path for path, _ in files], product.root, folder)
+    return files
+
+
+def _refuse_outside(paths: list[Path], root: Root, folder: Path) -> None:
+    """Raise if a file does not lie under the root, wherever ``..`` and links lead."""
+    top = _top(root, folder)
+    outside = [(path, real) for path in paths if not (real := _real(path)).is_relative_to(top)]
+    if not outside:
+        return
+    path, real = outside[0]
+    which = "" if path == real else f", which is {real},"
+    are = f" and {len(outside) - 1} more files are" if len(outside) > 1 else " is"
+    raise _PathProblem(
+        f"{path}{which}{are} not under the root {top} (line {root.line}); name files under it, or "
+        "correct the root"
+    )
+
+
+def _top(root: Root, folder: Path) -> Path:
+    try:
+        top = folder / _expanded(root.path)
+    except _PathProblem as problem:
+        raise _RootProblem(str(problem)) from None
+    if not os.path.isdir(top):  # noqa: PTH112 - Path.is_dir raises for names that are too long
+        raise _RootProblem(f"there is no folder {top}; make it, or correct the root")
+    return _real(top)
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
+
+
+def _found(product: Product, folder: Path) -> list[tuple[Path, int]]:
+    text = _expanded(product.path)
     pattern = folder / text
     if not has_magic(text) or is_literal(pattern):
         return [_one(pattern)]

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from astra.errors import ProductError, UsageError
-from astra.ledger import COUNTS
+from astra.ledger import COUNTS, by_path
 from astra.models import (
     IngestedChunk,
     IngestedTable,
@@ -227,7 +228,7 @@ def _add_entries(facts: Facts, entries: Iterable[dict[str, Any]]) -> None:
     tables: dict[str, TableFacts] = {}
     files: dict[str, _File] = {}
     rejects: set[tuple[str, str]] = set()
-    for entry in entries:
+    for entry in chain.from_iterable(by_path(entries).values()):
         path, target = entry["path"], entry["target"]
         file = files.setdefault(path, _File(entry["size"]))
         file.done += entry["done"]

@@ -109,7 +109,7 @@ def _tiles(facts: Facts) -> str:
         (f"{facts.files:,}", f"files, {size(facts.bytes)}", False),
         (f"{sum(each.done for each in facts.tables):,}", "rows read", False),
         (f"{written:,}", "rows inserted or updated", False),
-        (f"{rejected:,}", "rows set aside", rejected > 0),
+        (f"{rejected:,}", "rows rejected", rejected > 0),
         (f"{failed:,}", "files failed", failed > 0),
     ]
     cells = "".join(
@@ -132,7 +132,7 @@ def _tables(facts: Facts) -> str:
         lines.append(["All", sum(each.files for each in facts.tables), *sums, duration(seconds)])
     head = [
         "table", "#files", "#rows", "#read", "#inserted", "#updated", "#unchanged", "#duplicates",
-        "#set aside", "#writing took",
+        "#rejected", "#writing took",
     ]  # fmt: skip
     return table(head, lines, total=len(facts.tables) > 1)
 
@@ -164,7 +164,7 @@ def _reasons(facts: Facts) -> str:
     unknown = rejected - sum(facts.reasons.values())
     if unknown > 0:
         lines.append(("", unknown, "not known: the file with these rows is no longer there"))
-    return "<h3>Rows set aside</h3>" + table(["table", "#rows", "reason"], lines)
+    return "<h3>Rejected rows</h3>" + table(["table", "#rows", "reason"], lines)
 
 
 def _run(run: RunFacts) -> tuple[str | int, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +24,6 @@ from tests.fixtures.faults import (
     rows_done,
     small_disk,
     undisturbed,
-    wait_until_blocked,
     write_products,
 )
 from tests.fixtures.jobs import AWAY, DONE, SOME_FAILED, WRONG_INPUT, WRONG_USE, read_report
@@ -37,9 +35,9 @@ from tests.fixtures.products import truncate
 @pytest.mark.postgres
 def test_the_servers_disk_is_full(scene_on_small_disk: tuple[Scene, Path]) -> None:
     scene, disk = scene_on_small_disk
-    running = scene.start()
-    running.chunks(2)
+    running = scene.stopped(2)
     ballast = fill(disk)
+    running.go_on()
     said = running.end(AWAY)
 
     assert "the disk is full" in said
@@ -94,9 +92,7 @@ def test_a_sqlite_file_that_becomes_read_only(tmp_path: Path) -> None:
         target.path = disk / "astra.db"
         target.env = target.owner_env = {"ASTRA_DATABASE_PATH": str(target.path)}
         for scene in scene_on(target, odd=False):
-            running = scene.start()
-            running.chunks(2)
-            running.kill()
+            scene.stopped(2).kill()
             subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
             said = scene.start().end(WRONG_INPUT)
             assert "must be writable" in said
@@ -109,10 +105,10 @@ def test_a_sqlite_file_that_somebody_else_writes(tmp_path: Path) -> None:
     from tests.fixtures.faults import scene_on
 
     for scene in scene_on(SqliteTarget(tmp_path), odd=False):
-        running = scene.start()
-        running.chunks(2)
+        running = scene.stopped(2)
         with held(scene.target):
             before = rows_done(scene.target)
+            running.go_on()
             with pytest.raises(subprocess.TimeoutExpired):
                 running.process.wait(timeout=0.5)
             assert rows_done(scene.target) == before
@@ -157,9 +153,9 @@ def test_the_reports_disk_is_full(odd_scene: Scene) -> None:
 def test_the_reports_disk_fills_up_in_the_end(scene: Scene) -> None:
     with small_disk(scene.folder / "reports", "64k") as disk:
         scene.report = disk / "report.json"
-        running = scene.start()
-        running.chunks(1)
+        running = scene.stopped(1)
         ballast = fill(disk)
+        running.go_on()
         said = running.end(WRONG_USE)
         assert f"cannot be written to {disk}" in said
         ballast.unlink()
@@ -216,11 +212,9 @@ def disk(scene: Scene) -> Iterator[BreakableDisk]:
 def test_an_input_output_error_half_way(scene: Scene, disk: BreakableDisk) -> None:
     whole = scene.manifest.read_text()
     scene.manifest.write_text(whole + "defaults: {verify: false}\n")
-    running = scene.start()
-    running.chunks(2)
-    running.signal(signal.SIGSTOP)
+    running = scene.stopped(2)
     disk.break_at(0.5)
-    running.signal(signal.SIGCONT)
+    running.go_on()
     said = running.end(SOME_FAILED)
 
     report = read_report(scene.report)
@@ -259,12 +253,10 @@ def test_a_file_that_is_replaced_while_it_is_read(scene: Scene, tmp_path: Path) 
     other = tmp_path / "other"
     other.mkdir()
     write_products(other, seed=100)
-    running = scene.start()
-    running.chunks(2)
-    running.signal(signal.SIGSTOP)
+    running = scene.stopped(2)
     for product in PRODUCTS:
         (other / f"{product}.fits").replace(scene.path(product))
-    running.signal(signal.SIGCONT)
+    running.go_on()
     running.end(SOME_FAILED)
 
     report = read_report(scene.report)
@@ -280,12 +272,10 @@ def test_a_file_that_is_overwritten_while_it_is_read(scene: Scene, tmp_path: Pat
     other = tmp_path / "other"
     other.mkdir()
     write_products(other, seed=100)
-    running = scene.start()
-    running.chunks(2)
-    running.signal(signal.SIGSTOP)
+    running = scene.stopped(2)
     with scene.path().open("r+b") as out:  # the same file, of the same size
         out.write((other / f"{PRODUCTS[0]}.fits").read_bytes())
-    running.signal(signal.SIGCONT)
+    running.go_on()
     running.end(SOME_FAILED)
 
     scene.finish()
@@ -295,11 +285,9 @@ def test_a_file_that_is_overwritten_while_it_is_read(scene: Scene, tmp_path: Pat
 
 def test_a_file_that_is_cut_short_while_it_is_read(scene: Scene) -> None:
     whole = scene.path().read_bytes()
-    running = scene.start()
-    running.chunks(2)
-    running.signal(signal.SIGSTOP)
+    running = scene.stopped(2)
     truncate(scene.path(), len(whole) // 4)
-    running.signal(signal.SIGCONT)
+    running.go_on()
     said = running.end(SOME_FAILED)
     assert "cut short" in said
     assert "it was whole when the job began" in said
@@ -311,36 +299,11 @@ def test_a_file_that_is_cut_short_while_it_is_read(scene: Scene) -> None:
 
 
 def test_a_file_that_is_deleted_while_it_is_read(scene: Scene) -> None:
-    aside = scene.folder / "aside.fits"
-    running = scene.start()
-    running.chunks(2)
-    with held(scene.target):
-        wait_until_blocked(scene.target, running)
-        shutil.copy2(scene.path(), aside)
-        scene.path().unlink()
-        scene.path(PRODUCTS[1]).unlink()
+    running = scene.stopped(2)
+    for product in PRODUCTS:
+        scene.path(product).unlink()
+    running.go_on()
     said = running.end(SOME_FAILED)
     assert "No such file or directory" in said
     report = read_report(scene.report)
     assert str(scene.path(PRODUCTS[1])) in report["failed_files"]
-
-
-def test_the_clock_steps_back(scene: Scene) -> None:
-    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
-    if library is None:
-        pytest.skip("they need libfaketime: apt-get install faketime")
-    fake = {"LD_PRELOAD": str(library), "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-    running = scene.start()
-    running.chunks(2)
-    running.kill()
-
-    report = scene.finish(env={**fake, "FAKETIME": "-2d"}, batch=100)
-
-    times = [str(time) for (time,) in scene.target.fetch(
-        "SELECT created FROM {schema}ingested_chunk ORDER BY pk"
-    )]  # fmt: skip
-    assert times[0] > times[-1]
-    assert report["seconds"] > 0
-    scene.check()
-    assert scene.target.run("status", scene.manifest).stdout.startswith("2 in")
-    assert scene.finish("--force")["totals"]["updated"] == 2 * ROWS

@@ -189,6 +189,33 @@ def test_an_absurd_tdim_is_of_no_consequence(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_paths_that_lead_out_of_the_root(tmp_path: Path) -> None:
+    place = SqliteTarget(tmp_path)
+    made = [make_product(tmp_path, "astraAllStarSlam", "DR20", ROWS, name="out.fits")]
+    inside = tmp_path / "in"
+    inside.mkdir()
+    made.append(make_product(inside, "astraAllVisitCorv", "DR20", ROWS))
+    (inside / "link.fits").symlink_to(made[0])
+    manifest = inside / "manifest.yml"
+    paths = ("*.fits", "../out.fits", made[0])
+    manifest.write_text(
+        "version: 1\nroot: .\nproducts:\n" + "".join(f"- path: '{path}'\n" for path in paths)
+    )
+    for command in (("ingest", manifest), ("manifest", "--check", manifest)):
+        message = says(place.run(*command), WRONG_INPUT)
+        lines = [line for line in message.splitlines() if "not under the root" in line]
+        assert [f"manifest.yml:{4 + number}: " in line for number, line in enumerate(lines)] == [
+            True, True, True,
+        ]  # fmt: skip
+        assert str(made[0]) in lines[0]
+    assert not place.path.exists()
+
+    (inside / "link.fits").unlink()
+    manifest.write_text("version: 1\nroot: .\nproducts: [{path: '*.fits'}]\n")
+    says(place.run("manifest", "--check", manifest), DONE)
+    says(place.ingest(manifest), DONE)
+
+
 # -- SQLite and the cluster --------------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.fixtures.faults import Scene, backends, server_of, terminate
+from tests.fixtures.faults import Scene, backends, server_of, stopping, terminate
 from tests.fixtures.jobs import DONE, read_report
 from tests.fixtures.pooling import PgBouncer
 
@@ -33,19 +33,20 @@ def test_more_jobs_than_connections(postgres_scene: Scene, pooler: PgBouncer) ->
 
 
 def test_connections_behind_the_pooler_are_cut(postgres_scene: Scene, pooler: PgBouncer) -> None:
-    running = postgres_scene.start(env=pooler.env)
-    running.chunks(2)
-    for _ in range(5):
-        running.run_for(0.05)
+    code = stopping(commit=range(2, 5), record=range(10, 13))
+    running = postgres_scene.start(env=pooler.env, code=code)
+    for _ in range(6):
+        running.wait_stopped()
         terminate(server_of(postgres_scene))
+        running.go_on()
     running.end(DONE)
     postgres_scene.check()
 
 
 def test_the_pooler_restarts(postgres_scene: Scene, pooler: PgBouncer) -> None:
-    running = postgres_scene.start(env=pooler.env)
-    running.chunks(2)
+    running = postgres_scene.stopped(2, env=pooler.env)
     pooler.stop()
+    running.go_on()
     running.wait_for("trying again")
     pooler.start()
     running.end(DONE)
@@ -53,9 +54,9 @@ def test_the_pooler_restarts(postgres_scene: Scene, pooler: PgBouncer) -> None:
 
 
 def test_the_server_behind_the_pooler_restarts(postgres_scene: Scene, pooler: PgBouncer) -> None:
-    running = postgres_scene.start(env=pooler.env)
-    running.chunks(2)
+    running = postgres_scene.stopped(2, env=pooler.env)
     server_of(postgres_scene).server.restart("immediate")
+    running.go_on()
     running.end(DONE)
     postgres_scene.check()
     assert len(backends(server_of(postgres_scene))) <= 3

@@ -7,14 +7,19 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from psycopg2.extras import wait_select
 
 from tests.fixtures.databases import DATABASE
 from tests.fixtures.faults import (
+    BATCH,
     Scene,
     backends,
     held,
+    is_waiting,
     rows_done,
     server_of,
+    set_role,
+    stopping,
     terminate,
     wait_until_blocked,
 )
@@ -26,8 +31,6 @@ pytestmark = pytest.mark.postgres
 _IMPATIENT = """
 import astra.transaction as transaction
 transaction.retry.__kwdefaults__["patience"] = transaction.run.__kwdefaults__["patience"] = 1.0
-from jobs.cli import main
-main()
 """
 
 
@@ -37,18 +40,12 @@ def scene(postgres_scene: Scene) -> Scene:
     return postgres_scene
 
 
-def set_role(scene: Scene, **settings: str) -> None:
-    """Give the job's role settings of its own."""
-    target = server_of(scene)
-    for name, value in settings.items():
-        target.server.execute(f"ALTER ROLE {target.job_user} SET {name} = '{value}'")
-
-
-@pytest.mark.parametrize("mode", ["fast", "immediate"])
-def test_the_server_restarts(scene: Scene, mode: str) -> None:
-    running = scene.start()
-    running.chunks(3)
+@pytest.mark.parametrize(("mode", "where"), [("fast", "commit"), ("immediate", "record")])
+def test_the_server_restarts(scene: Scene, mode: str, where: str) -> None:
+    running = scene.start(code=stopping(**{where: [3]}))
+    running.wait_stopped()
     server_of(scene).server.restart(mode)
+    running.go_on()
 
     said = running.end(DONE)
 
@@ -58,10 +55,10 @@ def test_the_server_restarts(scene: Scene, mode: str) -> None:
 
 def test_the_server_is_away_for_a_while(scene: Scene) -> None:
     server = server_of(scene).server
-    running = scene.start()
-    running.chunks(3)
+    running = scene.stopped(3)
     server.stop("immediate")
     try:
+        running.go_on()
         running.wait_for("trying again in")
     finally:
         server.start()
@@ -71,10 +68,10 @@ def test_the_server_is_away_for_a_while(scene: Scene) -> None:
 
 def test_the_server_stays_away(scene: Scene) -> None:
     server = server_of(scene).server
-    running = scene.start(code=_IMPATIENT)
-    running.chunks(3)
+    running = scene.stopped(3, code=_IMPATIENT)
     server.stop("fast")
     try:
+        running.go_on()
         said = running.end(AWAY)
     finally:
         server.start()
@@ -83,29 +80,28 @@ def test_the_server_stays_away(scene: Scene) -> None:
     assert "is away or busy" in said
     assert "submit again" in said
     assert report["status"] == "failed"
-    assert 3 * 5 <= report["totals"]["read"] == rows_done(scene.target)
+    assert 3 * BATCH == report["totals"]["read"] == rows_done(scene.target)
     scene.finish()
     scene.check()
 
 
 def test_connections_are_cut_over_and_over(scene: Scene) -> None:
-    running = scene.start()
-    running.chunks(1)
-    cut = 0
-    while running.process.poll() is None and cut < 12:
-        running.run_for(0.1)
-        cut += terminate(server_of(scene))
+    running = scene.start(code=stopping(commit=range(1, 6), record=range(10, 15)))
+    for _ in range(10):
+        running.wait_stopped()
+        assert terminate(server_of(scene)) == 1
+        running.go_on()
     said = running.end(DONE)
 
-    assert said.count("trying again") >= 3
+    assert said.count("trying again") >= 10
     scene.check()
 
 
 @pytest.mark.parametrize("table", ["source", "slam", "ingested_chunk"])
 def test_a_connection_is_cut_inside_a_statement(scene: Scene, table: str) -> None:
-    running = scene.start()
-    running.chunks(1)
+    running = scene.stopped(1)
     with held(scene.target, table):
+        running.go_on()
         wait_until_blocked(scene.target, running)
         assert terminate(server_of(scene)) == 1
         running.wait_for("trying again")
@@ -113,12 +109,30 @@ def test_a_connection_is_cut_inside_a_statement(scene: Scene, table: str) -> Non
     scene.check()
 
 
+def test_a_connection_is_cut_while_rows_are_sent(scene: Scene) -> None:
+    sending = """
+from astra.backends.postgres import _Stream
+stop_after(_Stream, "read", [2, 20, 40])
+"""
+    running = scene.start(code=stopping() + sending)
+    for _ in range(3):
+        running.wait_stopped()
+        assert terminate(server_of(scene)) == 1
+        running.go_on()
+    said = running.end(DONE)
+
+    assert said.count("trying again") >= 3
+    # What the driver cannot tell in any other way, it prints.
+    assert "Error" not in said
+    scene.check()
+
+
 def test_a_statement_is_canceled(scene: Scene) -> None:
-    running = scene.start()
-    running.chunks(1)
+    running = scene.stopped(1)
     with held(scene.target, "slam"):
+        running.go_on()
         wait_until_blocked(scene.target, running)
-        ((pid, _),) = backends(server_of(scene))
+        (pid,) = backends(server_of(scene))
         server_of(scene).server.execute(f"SELECT pg_cancel_backend({pid})")
         running.wait_for("trying again")
     running.end(DONE)
@@ -127,17 +141,23 @@ def test_a_statement_is_canceled(scene: Scene) -> None:
 
 def test_a_deadlock(scene: Scene) -> None:
     target = server_of(scene)
-    running = scene.start()
-    running.chunks(1)
-    with closing(psycopg2.connect(target.server.dsn(DATABASE))) as other:
-        cursor = other.cursor()
-        cursor.execute("SET deadlock_timeout = '1h'")  # so that the job is the one that gives in
-        cursor.execute(f"LOCK TABLE {target.prefix}slam IN EXCLUSIVE MODE")
-        wait_until_blocked(target, running)
-        # The job holds its entry of the ledger, and waits for the table; now the other way round.
-        cursor.execute(f"SELECT 1 FROM {target.prefix}ingested_table FOR UPDATE")
+    # Stopped when it has locked its entry of the ledger, and before it wants the table.
+    running = scene.start(code=stopping(claim=[2]))
+    running.wait_stopped()
+    other = psycopg2.connect(target.server.dsn(DATABASE), async_=True)
+    wait_select(other)
+    with closing(other), other.cursor() as cursor:
+        # The other one has the table, and waits for the entry until the job gives in: the server
+        # looks once for a circle, when the one that waits longer closes it.
+        cursor.execute(
+            f"BEGIN; SET LOCAL deadlock_timeout = '1h'; "
+            f"LOCK TABLE {target.prefix}slam IN EXCLUSIVE MODE; "
+            f"SELECT 1 FROM {target.prefix}ingested_table FOR UPDATE"
+        )
+        pid = other.info.backend_pid
+        running.wait_until(lambda: is_waiting(target, pid), "be waited for")
+        running.go_on()
         running.wait_for("deadlock detected")
-        other.rollback()
     running.end(DONE)
     scene.check()
 
@@ -165,7 +185,7 @@ def test_two_jobs_update_the_same_rows_in_other_orders(scene: Scene, tmp_path: P
 
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
 def test_a_stricter_isolation_than_is_usual(scene: Scene, level: str) -> None:
-    set_role(scene, default_transaction_isolation=level)
+    set_role(server_of(scene), default_transaction_isolation=level)
     reports = [scene.folder / f"{number}.json" for number in range(3)]
     with held(scene.target):
         running = [scene.start(report=report) for report in reports]
@@ -178,42 +198,33 @@ def test_a_stricter_isolation_than_is_usual(scene: Scene, level: str) -> None:
 
 
 def test_a_lock_timeout(scene: Scene) -> None:
-    set_role(scene, lock_timeout="50ms")
-    running = scene.start()
-    running.chunks(1)
+    set_role(server_of(scene), lock_timeout="50ms")
+    running = scene.stopped(1)
     with held(scene.target, "slam"):
+        running.go_on()
         running.wait_for("lock timeout; trying again in")
     running.end(DONE)
     scene.check()
 
 
 def test_a_statement_timeout(scene: Scene) -> None:
-    set_role(scene, statement_timeout="250ms")
-    running = scene.start()
-    running.chunks(1)
+    # So long that on a busy machine nothing else takes longer.
+    set_role(server_of(scene), statement_timeout="2s")
+    running = scene.stopped(1)
     with held(scene.target, "slam"):
+        running.go_on()
         running.wait_for("statement timeout; trying again")
     running.end(DONE)
     scene.check()
 
 
 def test_a_transaction_that_idles_too_long(scene: Scene) -> None:
-    import signal
-
-    set_role(scene, idle_in_transaction_session_timeout="50ms")
-    running = scene.start()
-    running.chunks(1)
-
-    def stopped_inside() -> bool:
-        running.signal(signal.SIGSTOP)
-        if any(state == "idle in transaction" for _, state in backends(server_of(scene))):
-            return True
-        running.signal(signal.SIGCONT)
-        return False
-
-    running.wait_until(stopped_inside, "idle in transaction")
+    # So long that on a busy machine only the one that is stopped idles longer.
+    set_role(server_of(scene), idle_in_transaction_session_timeout="2s")
+    running = scene.start(code=stopping(record=[2]))
+    running.wait_stopped()
     running.wait_until(lambda: not backends(server_of(scene)), "cut by the server")
-    running.signal(signal.SIGCONT)
+    running.go_on()
     said = running.end(DONE)
 
     assert "trying again" in said
@@ -222,13 +233,13 @@ def test_a_transaction_that_idles_too_long(scene: Scene) -> None:
 
 def test_too_many_connections(scene: Scene) -> None:
     target = server_of(scene)
-    running = scene.start()
-    running.chunks(2)
-    running_limit = f"ALTER ROLE {target.job_user} CONNECTION LIMIT"
-    target.server.execute(f"{running_limit} 0")
+    running = scene.stopped(2)
+    limit = f"ALTER ROLE {target.job_user} CONNECTION LIMIT"
+    target.server.execute(f"{limit} 0")
     terminate(target)
+    running.go_on()
     running.wait_for("too many connections")
-    target.server.execute(f"{running_limit} -1")
+    target.server.execute(f"{limit} -1")
     running.end(DONE)
     scene.check()
 
@@ -242,31 +253,30 @@ def test_too_many_connections_from_the_beginning(scene: Scene) -> None:
 
 
 def test_a_read_only_database_from_the_beginning(scene: Scene) -> None:
-    set_role(scene, default_transaction_read_only="on")
+    set_role(server_of(scene), default_transaction_read_only="on")
     said = scene.start().end(WRONG_INPUT)
     assert "read-only" in said
     assert rows_done(scene.target) == 0
 
 
 def test_a_database_that_becomes_read_only(scene: Scene) -> None:
-    running = scene.start()
-    running.chunks(2)
-    set_role(scene, default_transaction_read_only="on")
+    running = scene.stopped(2)
+    set_role(server_of(scene), default_transaction_read_only="on")
     terminate(server_of(scene))
+    running.go_on()
     running.wait_for("read-only transaction; trying again")
-    set_role(scene, default_transaction_read_only="off")
+    set_role(server_of(scene), default_transaction_read_only="off")
     running.end(DONE)
     scene.check()
 
 
 def test_no_secret_is_shown(scene: Scene) -> None:
     target = server_of(scene)
-    running = scene.start()
-    running.chunks(1)
+    running = scene.stopped(1)
     command = Path(f"/proc/{running.process.pid}/cmdline").read_bytes()
-    terminate(target)
     target.server.execute(f"ALTER ROLE {target.job_user} PASSWORD 'another'")
     terminate(target)
+    running.go_on()
     said = running.end()
     target.server.execute(
         f"ALTER ROLE {target.job_user} PASSWORD $secret${target.password}$secret$"
