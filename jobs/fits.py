@@ -265,7 +265,7 @@ class _Reader:
         while len(block) == BLOCK:
             blocks.append(block)
             if _has_end(block):
-                return Cards.parse(b"".join(blocks))
+                return _parse(b"".join(blocks))
             if (len(blocks) + 1) * BLOCK > _MAX_HEADER:
                 raise ProductError(
                     f"{self.path} HDU {number}: the header goes on for more than "
@@ -317,10 +317,10 @@ def _not_fits(path: Path, block: bytes) -> str:
 
 def _has_end(block: bytes) -> bool:
     """Tell whether the END card is in a block of a header."""
-    at = block.find(_END)
-    while at >= 0 and at % CARD:
-        at = block.find(_END, at + 1)
-    return at >= 0
+    # Few cards begin with an E: to look for the whole word everywhere takes ten times as long.
+    return b"E" in block[::CARD] and any(
+        block.startswith(_END, at) for at in range(0, len(block), CARD)
+    )
 
 
 class Cards(dict[str, Any]):
@@ -351,6 +351,12 @@ class Cards(dict[str, Any]):
         cards.update(own)
         cards.layout = layout
         return cards
+
+
+@lru_cache(maxsize=64)
+def _parse(header: bytes) -> Cards:
+    """Parse a header; the tables without rows of many files have one and the same."""
+    return Cards.parse(header)
 
 
 @lru_cache(maxsize=256)

@@ -20,9 +20,16 @@ pip_install() {
         --root-user-action ignore --no-cache-dir --no-compile "$@"
 }
 
+# The image is read-only: byte code is made here, and never compared with its source.  Debian's own
+# knows when its source was written, and would not be used where a build sets the times of all files.
+byte_compile() {
+    python3 -m compileall -q --invalidation-mode unchecked-hash "$@"
+}
+
 case $1 in
     python)
         install_debian python3
+        byte_compile -f /usr/lib/python3.*
         ;;
     dependencies)
         # The run stage's packages, before those come that only the build needs.
@@ -43,8 +50,7 @@ case $1 in
             -prune -exec rm -r {} +
         find "$packages" \( -name '*.a' -o -name '*.pyi' -o -name '*.[ch]' \
             -o -path '*/tests/test_*.py' \) -delete
-        # The image is read-only: the byte code is made here, and never compared with its source.
-        python3 -m compileall -q --invalidation-mode unchecked-hash "$packages"
+        byte_compile "$packages"
         chmod -R u=rwX,go=rX $prefix
         find $prefix -exec touch --no-dereference --date "@${SOURCE_DATE_EPOCH:-0}" {} +
         ;;

@@ -33,7 +33,20 @@ def python_component(found: Distribution) -> dict[str, Any]:
         if text.startswith("License :: ")
     ]
     names = licence[:1] or classifiers
-    return component | {"licenses": [{"license": {"name": text}} for text in names]}
+    if names:
+        return component | {"licenses": [{"license": {"name": text}} for text in names]}
+    return component | {"licenses": [{"license": each} for each in licence_files(found)]}
+
+
+def licence_files(found: Distribution) -> list[dict[str, Any]]:
+    """Return the licences of a distribution that comes with nothing but their texts."""
+    names = found.metadata.get_all("License-File") or []
+    files = [file for file in found.files or () if file.parts[-2:-1] == ("licenses",)]
+    return [
+        {"name": file.name, "text": {"content": file.read_text(encoding="utf-8")}}
+        for file in sorted(files)
+        if file.name in names
+    ]
 
 
 def debian_component(line: str) -> dict[str, Any]:

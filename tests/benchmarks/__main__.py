@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.benchmarks.measure import Result, say, table, write_json
 
 _CASES: Mapping[str, str] = {
-    "start": "import and --help beside the libraries that they need",
+    "start": "import and --help beside the libraries that they need; a task up to its first row",
     "postgres": "the job beside the server's own COPY and merge of ready-made data",
     "rivals": "the job beside Peewee, GDAL and STILTS",
     "sqlite": "the job beside the bare driver with ready-made tuples, and Peewee",
@@ -41,6 +41,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=5, help="runs of each side (default 5)")
     parser.add_argument("--scale", type=float, default=1.0, help="part of the rows and files")
     parser.add_argument("--big", action="store_true", help="memory: products of 0.5 GB and 4 GB")
+    parser.add_argument("--image", type=Path, help="start: Apptainer's image to start the task in")
     parser.add_argument("--json", type=Path, help="also write all measurements there")
     arguments = parser.parse_args()
 
@@ -64,6 +65,8 @@ def _run(arguments: argparse.Namespace) -> list[Result]:
         run = import_module(f"tests.benchmarks.{_MODULES.get(name, name)}").run
         if name == "memory":
             run = partial(run, big=arguments.big)
+        if name == "start":
+            run = partial(run, image=arguments.image)
         results += run(arguments.repeats, arguments.scale)
     return results
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from itertools import count as count_from
 from pathlib import Path
 
 from jobs.samples import write_sample
@@ -13,6 +14,8 @@ from tests.benchmarks.measure import Result, Seconds, alternate, faster, timed
 from tests.benchmarks.server_copy import make_tables
 
 _FILES = 1_000
+#: Two workers get so many times as many.
+_MORE = 4
 _PRODUCT, _RELEASE = "mwmVisit", "DR20"
 
 _LOOP = """
@@ -26,29 +29,37 @@ for path in sys.argv[1:]:
 
 
 def run(repeats: int, scale: float) -> list[Result]:
-    """Measure one process on PostgreSQL."""
+    """Measure one process beside fitsio, and two processes beside one, on PostgreSQL."""
     count = max(20, int(_FILES * scale))
     with (
         places.postgres() as server,
         tempfile.TemporaryDirectory(prefix="astra-benchmark-") as name,
     ):
         folder = Path(name)
-        paths = [
-            write_sample(folder / f"{_PRODUCT}-{n}.fits", _PRODUCT, _RELEASE, 1, 1, first=n)
-            for n in range(count)
-        ]
+        some = [_write(folder, number) for number in range(count)]
         manifest = places.write_manifest(folder, [{"path": str(folder / f"{_PRODUCT}-*.fits")}])
-        number = iter(range(repeats))
+        number = count_from(0)
 
-        def job() -> Seconds:
+        def job(workers: int) -> places.Run:
             with places.schema(server, folder / f"place{next(number)}") as place:
                 make_tables(place)
-                return places.run_job(place, manifest).process
+                return places.run_job(place, manifest, "--workers", f"{workers}")
 
         def loop() -> Seconds:
-            command = [sys.executable, "-c", _LOOP, *map(str, paths)]
+            command = [sys.executable, "-c", _LOOP, *map(str, some)]
             return timed(lambda: subprocess.run(command, check=True))
 
-        runs = alternate({"job": job, "fitsio": loop}, repeats)
-    case = f"{count:,} files of one star ({_PRODUCT}): fitsio reads them, we ingest them"
-    return [faster(case, runs, ">= 3")]
+        beside = alternate({"job": lambda: job(1).process, "fitsio": loop}, repeats)
+        for more in range(count, _MORE * count):
+            _write(folder, more)
+        shared = alternate({"two": lambda: job(2).job, "one": lambda: job(1).job}, repeats)
+    files = f"files of one star ({_PRODUCT})"
+    return [
+        faster(f"{count:,} {files}: fitsio reads them, one worker ingests them", beside, ">= 3"),
+        faster(f"{_MORE * count:,} {files}: two workers beside one", shared, ">= 1.50"),
+    ]
+
+
+def _write(folder: Path, number: int) -> Path:
+    path = folder / f"{_PRODUCT}-{number}.fits"
+    return write_sample(path, _PRODUCT, _RELEASE, 1, 1, first=number)

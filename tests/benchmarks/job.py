@@ -15,6 +15,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--workers", type=int)
     parser.add_argument("--profile", type=Path)
     parser.add_argument("--shard", default="0/1")
     arguments = parser.parse_args()
@@ -28,6 +29,7 @@ def main() -> None:
         shard=parse_shard(arguments.shard),
         report=Path("report.json").absolute(),
         force=True,
+        workers=arguments.workers,
         **batch,
     )
     start = time.perf_counter()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,8 +15,11 @@ from typing import Any
 import psycopg2
 import pytest
 
-from tests.cluster.machine import DATA, Machine
+from tests.benchmarks import measure
+from tests.benchmarks.start import COLD, cold_start, shares
+from tests.cluster.machine import DATA, HOME, Machine, readme_lines
 from tests.fixtures.processes import REPOSITORY, clean_environment, run_python
+from tests.fixtures.readme import pieces
 from tests.fixtures.server import PostgresServer
 
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(400)]
@@ -21,7 +27,14 @@ pytestmark = [pytest.mark.postgres, pytest.mark.timeout(400)]
 DATABASE = "sdss5db"
 ROLE = "ingest"
 PASSWORD = "only in the password file"
-ENVIRONMENT = {"SAS_BASE_DIR": str(DATA / "sas"), "MWM_ASTRA": str(DATA / "sas" / "astra")}
+ENVIRONMENT = {
+    "SAS_BASE_DIR": f"{DATA}/sdss",
+    "MWM_ASTRA": f"{DATA}/sdss/dr20/spectro/astra",
+}
+
+# What the README's page has, and where that finds the release.
+README_MANIFEST = next(piece.text for piece in pieces() if piece.info == "yaml cluster")
+README_FOLDER = "sdss/dr20/spectro/astra/0.8.1/summary"
 
 # A product below a variable, one with its whole path, and some beside the manifest.
 MANIFEST = f"""\
@@ -32,7 +45,7 @@ products:
   - path: products/astraAllStarSnowWhite-*.fits*
 """
 PRODUCTS = {
-    "astraAllStarSlam": "data/sas/astra/0.8.1/summary",
+    "astraAllStarSlam": f"data/{README_FOLDER}",
     "astraAllStarBossNet": "data/other",
     "astraAllStarSnowWhite": "home/products",
 }
@@ -127,6 +140,17 @@ def machine() -> Machine:
     return machine
 
 
+@pytest.fixture(scope="module", autouse=True)
+def recipe(machine: Machine) -> subprocess.Popen[str]:
+    """What builds the image without a container engine, while the tests wait for Slurm."""
+    folder = machine.data / "recipe"
+    shutil.copytree(Path(os.environ["CLUSTER_WORK"]) / "sources", folder)
+    machine.give(folder)
+    base = f"build --build-arg BOOTSTRAP=oci-archive --build-arg BASE={DATA}/base.tar "
+    [line] = readme_lines("apptainer build astra.sif slurm/")
+    return machine.start("bash", "-c", line.replace("build ", base, 1), cwd=DATA / "recipe")
+
+
 @pytest.fixture(scope="module")
 def products(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The products of a small release, each in a place of another kind."""
@@ -213,17 +237,57 @@ def states(machine: Machine, job: str, seconds: float = 120) -> set[str]:
     return set(machine.wait(job, seconds).values())
 
 
-def test_the_line_of_the_readme(machine: Machine, tables: Tables, plain: dict[str, Any]) -> None:
-    job = submit(machine)
-    assert states(machine, job) == {"COMPLETED"}, machine.logs(job)
-    assert tables.content() == plain
+def test_the_page_of_the_readme(
+    machine: Machine, tables: Tables, products: dict[str, Path], plain: dict[str, Any]
+) -> None:
+    """Every command of the page from `module load` on, each when those before have ended."""
+    folder = machine.write("release/manifest.yml", README_MANIFEST).parent
+    for name in ("astra.sif", "slurm"):
+        (folder / name).symlink_to(f"../{name}")
+    for path in products.values():
+        if path.parent != machine.data / README_FOLDER:
+            shutil.copy(path, machine.data / README_FOLDER)
+    said = {}
+    exports = "module() { :; }\n"
+    lines = readme_lines()
+    for line in lines[lines.index("module load apptainer") :]:
+        if line.startswith(("export", "module")):
+            exports += f"{line}\n"
+            continue
+        # Nobody is there to end it.
+        script = exports + line.replace("tail -f", "tail")
+        said[line] = machine.run("bash", "-ec", script, cwd=HOME / "release").stdout
+        if line.startswith("sbatch"):
+            job = said[line].split()[-1]
+            assert states(machine, job) == {"COMPLETED"}, machine.logs(job)
+            assert tables.content() == plain
+    first, second = (text.split()[-1] for line, text in said.items() if line.startswith("sbatch"))
     assert {plain[table][0] for table in RESULTS} == {ROWS}
-    reports = sorted(file.name for file in (machine.home / "reports").glob(f"astra-{job}_*.json"))
-    assert reports == [f"astra-{job}_{task}.json" for task in range(4)]
-    # Another size of the array deals the files differently, and changes nothing.
-    job = submit(machine, "--array=1-2")
-    assert states(machine, job) == {"COMPLETED"}, machine.logs(job)
-    assert tables.content() == plain
+    assert len(list(folder.glob(f"reports/astra-{first}_*.json"))) == 4
+    assert len(list(folder.glob(f"reports/astra-{second}_*.json"))) == 16
+    assert len(list(folder.glob("reports/*.summary.json"))) == 2
+    [plan] = (text for line, text in said.items() if " plan " in line)
+    assert "sbatch --array=0-" in plan
+    assert "\n3 in\n" in f"\n{said[lines[-1]]}"
+
+
+def test_cold_start(machine: Machine, tables: Tables, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.write(f"cold/{COLD.name}", COLD.read_text())
+    astra = ("apptainer", "--silent", "exec", f"{DATA}/astra.sif")
+    python = (*astra, "/opt/astra/bin/python", "-I")
+
+    def command(*words: str) -> str:
+        return machine.run(*words, cwd=HOME / "cold").stdout
+
+    command(*astra, "astra", "sample", ".", "--rows=1", "--product=astraAllStarSlam")
+    found = shares([cold_start(command, python, astra) for _ in range(3)])
+    with capsys.disabled():
+        print(f"\n{measure.table(found)}")  # noqa: T201
+    assert tables.fetch("SELECT count(*) FROM slam") == [(1,)]
+    assert [each.case for each in found][-2:] == [
+        "cold start: first row in",
+        "cold start: all of it",
+    ]
 
 
 def test_one_task_and_parts_by_srun(
@@ -241,6 +305,8 @@ def test_one_task_and_parts_by_srun(
     )
     assert states(machine, job) == {"COMPLETED"}, machine.logs(job)
     assert tables.content() == plain
+    reports = [machine.home / f"reports/astra-{job}.{task}.json" for task in range(3)]
+    assert [json.loads(file.read_text())["shard"] for file in reports] == ["0/3", "1/3", "2/3"]
 
 
 @pytest.mark.parametrize("how", ["scancel", "oom"])
@@ -310,7 +376,7 @@ def test_cancelled_stays_so(machine: Machine, tables: Tables, plain: dict[str, A
     log = machine.logs(job)
     assert "stopping after this chunk" in log
     assert "is requeued" not in log
-    job = submit(machine)
+    job = submit(machine, "--array=1-2")
     assert states(machine, job) == {"COMPLETED"}, machine.logs(job)
     assert tables.content() == plain
 
@@ -352,3 +418,22 @@ def test_more_tasks_than_the_cluster_takes(machine: Machine) -> None:
     said = machine.run("sbatch", "--array=0-99", "slurm/ingest.sh", "manifest.yml", check=False)
     assert said.returncode != 0
     assert "Invalid job array specification" in said.stdout
+
+
+def test_the_recipe_without_an_engine_makes_the_same_image(
+    machine: Machine, recipe: subprocess.Popen[str]
+) -> None:
+    said, _ = recipe.communicate()
+    assert recipe.returncode == 0, said
+    assert "2 files, 40 rows read, 0 rejected" in said  # apptainer tests what it has built
+    digests = "cd / && find opt usr var etc -xdev -type f -exec md5sum {} +"
+    made, other = (
+        set(
+            machine.run("apptainer", "--silent", "exec", image, "sh", "-c", digests).stdout.split(
+                "\n"
+            )
+        )
+        for image in (f"{DATA}/recipe/astra.sif", f"{DATA}/astra.sif")
+    )
+    # Each has the self-check where its own builder expects it.
+    assert [line.split()[1] for line in made ^ other] == ["opt/astra/self-check.sh"]

@@ -9,12 +9,21 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.fixtures.readme import pieces
+
 _UID = 2000
 HOME = Path("/home/sdss")
 DATA = Path("/data")
 
 # States in which Slurm leaves a task alone.
 ENDED = {"CANCELLED", "COMPLETED", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "TIMEOUT"}
+
+
+def readme_lines(start: str = "") -> list[str]:
+    """Return the commands of the README's cluster page that begin so, for this machine."""
+    page = "".join(piece.text for piece in pieces() if piece.info == "sh cluster")
+    page = page.replace("/uufs/chpc.utah.edu/common/home", str(DATA))
+    return [line for line in page.splitlines() if line.startswith(start)]
 
 
 class Machine:
@@ -32,15 +41,13 @@ class Machine:
         self.data = work / "data"
         self._init = os.environ["CLUSTER_INIT"]
 
-    def run(
-        self, *command: str, cwd: Path = HOME, check: bool = True, **env: str
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a command as the user and return what it said, stdout and stderr together."""
+    def start(self, *command: str, cwd: Path = HOME, **env: str) -> subprocess.Popen[str]:
+        """Start a command as the user, with stdout and stderr on one pipe."""
         root = f"/proc/{self._init}/root"
         enter = ["nsenter", "--target", self._init, "--mount", "--pid", "--uts", "--ipc"]
         login = {"HOME": str(HOME), "USER": "sdss", "PATH": "/usr/local/bin:/usr/bin:/bin"}
         variables = [f"{name}={value}" for name, value in (login | env).items()]
-        done = subprocess.run(
+        return subprocess.Popen(
             [
                 *(*enter, f"--root={root}", f"--wd={root}"),
                 *("setpriv", f"--reuid={_UID}", f"--regid={_UID}", "--clear-groups"),
@@ -50,18 +57,29 @@ class Machine:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            check=False,
         )
+
+    def run(
+        self, *command: str, cwd: Path = HOME, check: bool = True, **env: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command as the user and return what it said, stdout and stderr together."""
+        process = self.start(*command, cwd=cwd, **env)
+        said, _ = process.communicate()
         if check:
-            assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}"
-        return done
+            assert process.returncode == 0, f"{' '.join(command)}\n{said}"
+        return subprocess.CompletedProcess(command, process.returncode, said)
 
     def image(self) -> Path:
-        """Return the image that the user has built from the archive, a name inside."""
+        """Return the image that the user has built as the README says, a name inside."""
         if not (self.data / "astra.sif").exists():
-            source = f"oci-archive:{DATA}/astra.tar"
-            self.run("apptainer", "build", "astra.sif", source, cwd=DATA)
+            [line] = readme_lines("apptainer build astra.sif oci-archive")
+            self.run("bash", "-c", line, cwd=DATA)
         return DATA / "astra.sif"
+
+    def give(self, *folders: Path) -> None:
+        """Make the user the owner of folders, which are seen from outside."""
+        for folder in folders:
+            os.chown(folder, _UID, _UID)
 
     def write(self, path: str, text: str, mode: int = 0o644) -> Path:
         """Write a file of the user's, below the home folder."""
@@ -69,10 +87,10 @@ class Machine:
         for folder in reversed(file.relative_to(self.home).parents):
             if not (self.home / folder).exists():
                 (self.home / folder).mkdir()
-                os.chown(self.home / folder, _UID, _UID)
+                self.give(self.home / folder)
         file.write_text(text)
         file.chmod(mode)
-        os.chown(file, _UID, _UID)
+        self.give(file)
         return file
 
     def submit(self, *arguments: str, **env: str) -> str:
@@ -118,5 +136,5 @@ class Machine:
 
     def logs(self, job: str) -> str:
         """Return the logs of a job's tasks, one after the other, with their names."""
-        files = sorted(self.home.glob(f"*-{job}_*.log"))
+        files = sorted(self.home.glob(f"**/*-{job}_*.log"))
         return "\n".join(f"-- {file.name}\n{file.read_text()}" for file in files)

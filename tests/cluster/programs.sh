@@ -2,7 +2,7 @@
 # Installs the programs that the other scripts need.
 set -euo pipefail
 missing=()
-for pair in buildah:buildah mmdebstrap:mmdebstrap pgrep:procps unshare:util-linux; do
+for pair in buildah:buildah mmdebstrap:mmdebstrap podman:podman pgrep:procps unshare:util-linux; do
     [[ $(type -P "${pair%:*}") ]] || missing+=("${pair#*:}")
 done
 if ((${#missing[@]} > 0)); then

@@ -5,4 +5,3 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 mkdir -p "$1"
 git ls-files -z --cached --others --exclude-standard |
     tar --create --null --files-from - --ignore-failed-read | tar --extract --directory "$1"
-git rev-parse --verify --quiet HEAD || echo unknown

@@ -123,7 +123,7 @@ def test_rows_that_were_set_aside_are_told_with_the_reason(target: Target, tmp_p
 
     text = text_of(report(target))
 
-    assert "3 rows set aside" in text
+    assert "3 rows rejected" in text
     assert re.search(r"slam 3 [^.]*sdss_id", text), text
 
 

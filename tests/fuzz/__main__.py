@@ -30,6 +30,7 @@ _NASTY = (b"", b"-1", b"0", b"1", b"999999999999999999999", b"922337203685477580
           b"&a", b"*a", b"!!python/object:os.system", b"${HOME}", b"\n", b": ", b"- ", b"#", b"{",
           b"[", b"2147483648", b"1PB(1)", b"100000000E", b"0A", b"1X", b"(1,1,1,1)")  # fmt: skip
 _MANIFEST = b"""version: 1
+root: .
 defaults: {tag: fuzz, verify: true}
 products:
   - path: product.fits

@@ -29,6 +29,8 @@ from tests.fixtures.processes import clean_environment
 from tests.fixtures.products import make_product, read_with_astropy
 
 TASKS = 16
+#: No round takes so many seconds, unless a task hangs.
+_DEADLINE = 900.0
 #: Two kinds of product of the same stars, so that tasks meet in the table of sources.
 PRODUCTS = {"astraAllStarSlam": "slam", "astraAllVisitCorv": "corv"}
 
@@ -46,6 +48,8 @@ class Load:
         Chooses whom to end, and how.
     ended : Counter of str
         What was done to tasks and server.
+    retried : int
+        Transactions that tasks tried again.
     """
 
     target: PostgresTarget
@@ -57,6 +61,7 @@ class Load:
     rounds: int = 0
     written: int = 0
     started: int = 0
+    retried: int = 0
     seconds: float = 0.0
 
     def round(self) -> None:
@@ -92,12 +97,15 @@ class Load:
                 process.wait()
 
     def _attend(self, manifest: Path, left: dict[int, subprocess.Popen[bytes]]) -> None:
-        strike = time.monotonic() + self.every
+        begun = time.monotonic()
+        strike = begun + self.every
         while left:
+            assert time.monotonic() < begun + _DEADLINE, f"tasks {sorted(left)} hang"
             for task, process in list(left.items()):
                 status = process.poll()
                 if status is None:
                     continue
+                self.retried += self._log(task).read_text().count("trying again\n")
                 if status == DONE:
                     del left[task]
                 elif status in (AWAY, -signal.SIGKILL, -signal.SIGTERM):
@@ -154,23 +162,28 @@ class Load:
         """
         entries = check_ledger(self.target)
         assert len(entries) == 2 * self.files
+        stars: set[int] = set()
         for kind, table in PRODUCTS.items():
             stored = dict(self.target.fetch(f"SELECT spectrum_pk, teff FROM {{schema}}{table}"))
             (count,) = self.target.fetch(f"SELECT count(*) FROM {{schema}}{table}")[0]
             assert count == len(stored) == self.files * self.rows, (table, count)
             for number in range(self.files):
                 file = read_with_astropy(self.target.folder / f"{kind}-{number}.fits")
+                stars.update(file["sdss_id"].tolist())
                 for key, teff in zip(file["spectrum_pk"].tolist(), file["teff"], strict=True):
                     found = stored[key]
                     same = np.isnan(teff) if found is None else np.float32(found) == teff
                     assert same, f"{table} {key}: {found}, not {teff}"
+        sources = [key for (key,) in self.target.fetch("SELECT sdss_id FROM {schema}source")]
+        assert sorted(sources) == sorted(stars)
 
     def __str__(self) -> str:
         done = ", ".join(f"{count} x {how}" for how, count in sorted(self.ended.items()))
         return (
             f"{self.rounds} rounds of {TASKS} tasks, {self.written:,} rows in {self.seconds:.0f} s "
             f"({self.written / max(self.seconds, 1e-3):,.0f} rows/s); {self.started} tasks "
-            f"started; {done or 'nothing'} survived; no row lost, doubled or stale"
+            f"started; {done or 'nothing'} survived, {self.retried} transactions tried again; "
+            "no row lost, doubled or stale"
         )
 
 

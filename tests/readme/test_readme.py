@@ -10,7 +10,6 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,28 +17,10 @@ import pytest
 import yaml
 
 from tests.fixtures.processes import REPOSITORY
+from tests.fixtures.readme import README, pieces
 
-README = REPOSITORY / "README.md"
 #: Kinds of blocks that are not run here, and those that are, by what follows the fence.
 ELSEWHERE = {"sh setup", "sh tests", "sh cluster", "yaml cluster", "text"}
-_FENCE = re.compile(r"^ *```(?P<info>[^\n]*)\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A block of the README."""
-
-    line: int
-    info: str
-    text: str
-
-
-def pieces() -> list[Piece]:
-    readme = README.read_text(encoding="utf-8")
-    return [
-        Piece(readme.count("\n", 0, found.start()) + 1, found["info"].strip(), found["text"])
-        for found in _FENCE.finditer(readme)
-    ]
 
 
 def test_every_block_is_of_a_kind_that_is_run() -> None:

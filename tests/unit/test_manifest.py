@@ -436,6 +436,27 @@ class TestAMistake:
                 ),
             ),
             (
+                "version: 1\nroot:\nproducts: [{path: a}]",
+                (
+                    "manifest.yml:2: root: is empty; expected a folder, as in $MWM_ASTRA/0.8.1; give "
+                    "a value or remove the key"
+                ),
+            ),
+            (
+                "version: 1\nroot: 7\nproducts: [{path: a}]",
+                (
+                    "manifest.yml:2: root: found the number 7; expected a folder, as in "
+                    '$MWM_ASTRA/0.8.1; put it in quotes if it is text: "7"'
+                ),
+            ),
+            (
+                "version: 1\nproducts: [{path: a, root: b}]",
+                (
+                    'manifest.yml:2: products[0].root: "root" belongs to the top of the manifest; '
+                    "move it there"
+                ),
+            ),
+            (
                 "version: 1\ndefaults: [tag]\nproducts: [{path: a}]",
                 (
                     "manifest.yml:2: defaults: found a list; expected keys of a product, as in "
@@ -453,7 +474,7 @@ class TestAMistake:
                 "version: 1\nprodcts: [{path: a}]\nproducts: [{path: a}]",
                 (
                     'manifest.yml:2: prodcts: unknown key; did you mean "products"? (the keys here are '
-                    "version, defaults, products)"
+                    "version, defaults, root, products)"
                 ),
             ),
             (
@@ -798,6 +819,81 @@ class TestAPath:
         monkeypatch.setattr(os, "scandir", refuse)
         with pytest.raises(ManifestError, match="deep/er cannot be read: Permission denied; the"):
             found("**/a.fits", tree)
+
+
+class TestARoot:
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        """``in`` with a file, links out of it, and one to it; a file outside."""
+        inside = tmp_path / "in"
+        (inside / "deep").mkdir(parents=True)
+        for file in (inside / "a.fits", inside / "deep" / "b.fits", tmp_path / "out.fits"):
+            file.touch()
+        (inside / "link.fits").symlink_to(tmp_path / "out.fits")
+        (inside / "away").symlink_to(tmp_path)
+        (tmp_path / "root").symlink_to(inside)
+        return tmp_path
+
+    @staticmethod
+    def files(load: Load, path: Path, root: str, *products: str) -> list[Path]:
+        entries = "".join(f"- path: {product}\n" for product in products)
+        manifest = load(f"version: 1\nroot: {root}\nproducts:\n{entries}")
+        return [file.path for file in resolve_all(manifest, path)]
+
+    @pytest.mark.parametrize("root", ["in", "./in", "deep/../in", "root", "$ROOT", "."])
+    def test_may_be_written_in_any_way(
+        self, folder: Path, load: Load, path: Path, root: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (folder / "deep").mkdir()
+        monkeypatch.setenv("ROOT", str(folder / "in"))
+        names = ("in/a.fits", "in/deep/../deep/*.fits")
+        assert self.files(load, path, root, *names) == [
+            folder / "in" / "a.fits",
+            folder / "in" / "deep" / ".." / "deep" / "b.fits",
+        ]
+        assert self.files(load, path, root, "root/a.fits") == [folder / "root" / "a.fits"]
+
+    @pytest.mark.parametrize(
+        "product",
+        ["out.fits", "in/../out.fits", "in/link.fits", "in/away/out.fits", "in/away/*.fits"],
+    )
+    def test_refuses_what_leads_out_of_it(
+        self, folder: Path, load: Load, path: Path, product: str
+    ) -> None:
+        which = "" if product == "out.fits" else ", which is out.fits,"
+        line = (
+            f"manifest.yml:5: products[1].path: {product.replace('*', 'out')}{which} is not under "
+            "the root in (line 2); name files under it, or correct the root"
+        )
+        for written in (product, str(folder / product)):
+            with pytest.raises(ManifestError) as error:
+                self.files(load, path, "in", "in/a.fits", written)
+            assert told(error.value, path) == [line]
+
+    def test_counts_what_leads_out_of_it(self, folder: Path, load: Load, path: Path) -> None:
+        (folder / "in" / "zero.fits").symlink_to("/dev/null")
+        (folder / "in" / "more.fits").symlink_to(folder / "out.fits")
+        with pytest.raises(ManifestError, match=r"link.fits, which .* and 1 more files are not"):
+            self.files(load, path, "in", "in/*.fits")
+
+    @pytest.mark.parametrize(
+        ("root", "text"),
+        [
+            ("none", "there is no folder none; make it, or correct the root"),
+            ("out.fits", "there is no folder out.fits; make it, or correct the root"),
+            ("$NOWHERE/x", "the environment variable NOWHERE is not set (in $NOWHERE/x); set it, or write the path out"),
+        ],
+    )  # fmt: skip
+    def test_that_is_not_there_is_told_once(
+        self, folder: Path, load: Load, path: Path, root: str, text: str
+    ) -> None:
+        with pytest.raises(ManifestError) as error:
+            self.files(load, path, root, "in/a.fits", "out.fits")
+        assert told(error.value, path) == [f"manifest.yml:2: root: {text}"]
+
+    def test_whose_name_is_too_long(self, folder: Path, load: Load, path: Path) -> None:
+        with pytest.raises(ManifestError, match="there is no folder"):
+            self.files(load, path, "x" * 5000, "in/a.fits")
 
 
 class TestAllFiles:

@@ -240,7 +240,7 @@ def test_requeueing_ends_some_time(cluster: Cluster) -> None:
 
 def test_a_restarted_task_keeps_the_report_of_its_first_start(cluster: Cluster) -> None:
     cluster.run(**array_task(SLURM_RESTART_COUNT="1"))
-    assert cluster.called()[-1] == "reports/astra-100_2-restart1.json"
+    assert cluster.called()[-1] == "reports/astra-100_2-start2.json"
 
 
 def test_requeueing_that_is_refused_is_told(cluster: Cluster) -> None:
@@ -269,28 +269,10 @@ def test_signals_stop_the_program(
     assert cluster.requeued() == expected
 
 
-@pytest.mark.parametrize(
-    ("env", "expected"),
-    [
-        ({}, ["0/3", "1/3", "2/3"]),
-        (array_task(2), ["6/12", "7/12", "8/12"]),
-        (
-            array_task(14, SLURM_ARRAY_TASK_MIN="10", SLURM_ARRAY_TASK_STEP="2"),
-            ["6/12", "7/12", "8/12"],
-        ),
-    ],
-)
-def test_tasks_of_srun_share_what_the_job_would_take(
-    cluster: Cluster, env: dict[str, str], expected: list[str]
-) -> None:
+def test_tasks_of_srun_have_reports_of_their_own_and_are_not_requeued(cluster: Cluster) -> None:
     cluster.status(75)
-    shares, reports = [], set()
     for task in range(3):
-        step = {"SLURM_PROCID": str(task), "SLURM_STEP_NUM_TASKS": "3", "SLURM_JOB_ID": "107"}
-        cluster.run(**env | step)
-        called = cluster.called()
-        shares.append(called[called.index("--shard") + 1])
-        reports.add(called[-1])
-    assert shares == expected
-    assert len(reports) == 3
+        step = {"SLURM_PROCID": str(task), "SLURM_STEP_NUM_TASKS": "3"}
+        assert cluster.run(**array_task() | step)[0] == 75
+        assert cluster.called()[-1] == f"reports/astra-100_2.{task}.json"
     assert cluster.requeued() == []
