@@ -328,20 +328,17 @@ def _fit_time(storage: Storage, values: NDArray[Any]) -> _Parts:
     _require(values, "S", storage)
     text, _ = trim(values)
     missing = text == b""
-    times = np.full(len(text), np.datetime64("NaT"), dtype="datetime64[us]")
-    bad = np.zeros(len(text), dtype=bool)
-    for row, value in enumerate(text.tolist()):
-        if value:
-            try:
-                times[row] = _parse_time(value)
-            except (ValueError, OverflowError):  # the latter where a zone leads out of the years
-                bad[row] = True
+    times = np.array([_parse_time(value) for value in text.tolist()], dtype="datetime64[us]")
+    bad = np.isnat(times) & ~missing
     return _Parts(times, missing, bad, "{} is not a date and time in ISO 8601")
 
 
-def _parse_time(value: bytes) -> datetime.datetime:
-    time = datetime.datetime.fromisoformat(value.decode("ascii", "strict"))
-    return time.astimezone(datetime.UTC).replace(tzinfo=None) if time.tzinfo else time
+def _parse_time(value: bytes) -> datetime.datetime | None:
+    try:
+        time = datetime.datetime.fromisoformat(value.decode("ascii", "strict"))
+        return time.astimezone(datetime.UTC).replace(tzinfo=None) if time.tzinfo else time
+    except (ValueError, OverflowError):  # the latter where a zone leads out of the years
+        return None
 
 
 def _fit_bytes(storage: Storage, values: NDArray[Any]) -> _Parts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import multiprocessing
+import os
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -114,7 +115,7 @@ class _Workers:
             ours, theirs = _FORK.Pipe(duplex=False)
             process = _FORK.Process(
                 target=_run,
-                args=(theirs, function, (job, number, *arguments)),
+                args=(os.getpid(), theirs, function, (job, number, *arguments)),
                 name=f"astra-{name}-{number}",
             )
             process.start()
@@ -157,10 +158,14 @@ def _received(pipe: Connection) -> Any:
         return None
 
 
-def _run(pipe: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def _run(
+    parent: int, pipe: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]
+) -> None:
     """Do a worker's share, and send what comes of it."""
     # Without this process's parent, nobody would report what it does: finish the chunk, and stop.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it has ended before this one could ask to be told
+        return
     try:
         outcome = function(*arguments)
     except AstraError as error:

@@ -57,14 +57,24 @@ class SqliteBackend:
     def upsert(
         self, model: type[Model], block: Block, conflict: Sequence[str], update: Sequence[str]
     ) -> tuple[int, int]:
-        """Upsert rows, one prepared statement for all."""
-        names, rows = bulk_rows(block)
-        sql = upsert_sql(model, names, _placeholders(len(names)), conflict, update)
+        """Update rows that are there, and insert the others.
+
+        That tells how many are there, which an upsert does not, and takes less time.
+        """
         if not update:
+            names, rows = bulk_rows(block)
+            sql = upsert_sql(model, names, _placeholders(len(names)), conflict, update)
             return self._execute_many(sql, rows), 0
-        there = len(self.find(model, conflict_keys(block, conflict), ())[0])
-        self._execute_many(sql, rows)
-        return block.rows - there, there
+        keys = conflict_keys(block, conflict)
+        changed = [name for name in update if name not in conflict]
+        names, rows = bulk_rows(block.with_columns(**keys.columns).select([*changed, *conflict]))
+        updated = self._execute_many(_update_sql(model, names, conflict), rows)
+        if updated < block.rows:
+            # The transaction holds the write lock: nobody else can add them.
+            missing = np.ones(block.rows, dtype=bool)
+            missing[self.find(model, keys, ())[0]] = False
+            self.insert(model, block.take(missing))
+        return block.rows - updated, updated
 
     def upsert_returning(
         self,
@@ -163,6 +173,15 @@ class SqliteBackend:
         return any(words in str(cause) for words in _TRANSIENT_WORDS)
 
 
+def _update_sql(model: type[Model], fields: Sequence[str], conflict: Sequence[str]) -> str:
+    """Return the update of one row; the parameters are the fields, numbered in their order."""
+    columns = dict(zip(fields, column_names(model, fields), strict=True))
+    number = {name: f"{columns[name]} = ?{n}" for n, name in enumerate(fields, start=1)}
+    values = ", ".join(number[name] for name in fields if name not in conflict)
+    match = " AND ".join(number[name] for name in conflict)
+    return f"UPDATE {table_name(model)} SET {values} WHERE {match}"
+
+
 def _placeholders(count: int) -> str:
     return f"VALUES ({', '.join('?' * count)})"
 
@@ -218,7 +237,8 @@ def _numbers(
     start = 0
     for each, width in zip(found, widths, strict=True):
         place = matrix[:, start : start + width]
-        place[...] = each.values[part]
+        with np.errstate(invalid="ignore"):  # a NaN that signals is one like the others
+            place[...] = each.values[part]
         if each.null is not None:
             place[each.null[part]] = np.nan
         start += width
