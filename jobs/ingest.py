@@ -29,7 +29,7 @@ log = logging.getLogger("astra")
 #: Rows of a chunk, unless the user says otherwise.
 BATCH_ROWS = 10_000
 #: Processes, unless the user says otherwise.
-_WORKERS = 2
+WORKERS = 2
 
 
 class Progress(Protocol):
@@ -129,7 +129,7 @@ def useful_workers(job: Job, units: Sequence[Unit], environ: Mapping[str, str]) 
     processors = len(os.sched_getaffinity(0))
     if "SLURM_JOB_ID" in environ:  # the node's others may be other people's
         processors = min(processors, int(environ.get("SLURM_CPUS_PER_TASK") or 1))
-    return min(_WORKERS, processors, len(units))
+    return min(WORKERS, processors, len(units))
 
 
 class Job:

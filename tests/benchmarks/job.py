@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import resource
@@ -20,7 +21,8 @@ def main() -> None:
     parser.add_argument("--shard", default="0/1")
     arguments = parser.parse_args()
 
-    from jobs.ingest import Options, ingest
+    gc.set_threshold(50_000)  # as `jobs.cli` does
+    from jobs.ingest import WORKERS, Options, ingest
     from jobs.plan import parse_shard
     from jobs.progress import LineProgress
 
@@ -44,12 +46,14 @@ def main() -> None:
     job = time.perf_counter() - start
     if report.status != "done":
         raise SystemExit(f"the job is {report.status}: {report.summary()}")
-    used = resource.getrusage(resource.RUSAGE_SELF)
+    own, of_workers = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    # What workers share with this process is counted for each of them.
+    workers = arguments.workers or WORKERS
     measured = {
         "job": job,
         "process": time.time() - _started(),
-        "cpu": used.ru_utime + used.ru_stime,
-        "peak": _peak(),
+        "cpu": sum(used.ru_utime + used.ru_stime for used in (own, of_workers)),
+        "peak": _peak() + workers * of_workers.ru_maxrss / 1024,
     }
     print(json.dumps(measured))  # noqa: T201
 

@@ -31,20 +31,23 @@ def run(_repeats: int, scale: float, *, big: bool) -> list[Result]:
         tempfile.TemporaryDirectory(prefix="astra-benchmark-") as name,
     ):
         folder = Path(name)
-        for label, size, suffix in (
-            ("small", small, ""),
-            ("large", 8 * small, ""),
-            ("large, gzipped", 8 * small, ".gz"),
+        for label, size, suffix, workers in (
+            ("small, two workers", small, "", 2),
+            ("small", small, "", 1),
+            ("large", 8 * small, "", 1),
+            ("large, gzipped", 8 * small, ".gz", 1),
         ):
-            peaks[label] = _peak(server, folder, int(size), suffix)
+            peaks[label] = _peak(server, folder, int(size), suffix, workers)
             say(f"    {label}: {peaks[label]:.0f} MB")
     sizes = f"{small / _MB:,.0f} MB and {8 * small / _MB:,.0f} MB"
     note = ", ".join(f"{label} {peak:.0f} MB" for label, peak in peaks.items())
+    most = max(peaks.values())
+    del peaks["small, two workers"]
     worst, least = max(peaks.values()), min(peaks.values())
     return [
         Result(
             f"peak memory, {sizes}: the limit",
-            *(worst, _LIMIT, worst / _LIMIT, "<= 1.00", "MB", note),
+            *(most, _LIMIT, most / _LIMIT, "<= 1.00", "MB", note),
         ),
         Result(
             f"peak memory, {sizes}: largest to smallest",
@@ -53,7 +56,7 @@ def run(_repeats: int, scale: float, *, big: bool) -> list[Result]:
     ]
 
 
-def _peak(server: object, folder: Path, size: int, suffix: str) -> float:
+def _peak(server: object, folder: Path, size: int, suffix: str, workers: int) -> float:
     rows = size // wide.dtype().itemsize
     path = folder / f"wide.fits{suffix}"
     write_large(path, rows)
@@ -61,7 +64,8 @@ def _peak(server: object, folder: Path, size: int, suffix: str) -> float:
     manifest = places.write_manifest(folder, [entry])
     with places.schema(server, folder / "place") as place:  # type: ignore[arg-type]
         make_tables(place)
-        peak = places.run_job(place, manifest, env={"TMPDIR": str(folder)}).peak
+        options = ("--workers", f"{workers}")
+        peak = places.run_job(place, manifest, *options, env={"TMPDIR": str(folder)}).peak
     path.unlink()
     return peak
 
