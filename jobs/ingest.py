@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -126,9 +127,12 @@ def useful_workers(job: Job, units: Sequence[Unit], environ: Mapping[str, str]) 
     small = sum(unit.size for unit in units) <= PART_BYTES
     if small or job.options.dry_run or db.sqlite_path(job.database) is not None:
         return 1
-    processors = len(os.sched_getaffinity(0))
     if "SLURM_JOB_ID" in environ:  # the node's others may be other people's
-        processors = min(processors, int(environ.get("SLURM_CPUS_PER_TASK") or 1))
+        processors = int(environ.get("SLURM_CPUS_PER_TASK") or 1)
+    elif sys.platform == "linux":
+        processors = len(os.sched_getaffinity(0))
+    else:
+        processors = os.cpu_count() or 1
     return min(WORKERS, processors, len(units))
 
 

@@ -59,8 +59,9 @@ class _Pace:
     def end_unit(self, unit: Unit) -> None:
         """Count a unit, and its file if no other part of it is left."""
         self.bytes += unit.size
-        self._parts[unit.path] -= 1
-        self.done += self._parts[unit.path] <= 0
+        if unit.parts > 1:
+            self._parts[unit.path] -= 1
+        self.done += not self._parts[unit.path]
 
     @property
     def share(self) -> float:

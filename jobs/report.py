@@ -198,7 +198,7 @@ def _product_lines(product: ProductReport, *, dry_run: bool) -> Iterable[str]:
         yield f"    {number:,} x {reason}"
     yield from _change_lines(product)
     if product.set_aside:
-        yield f"    {count(product.set_aside, 'row')} set aside by earlier jobs"
+        yield f"    {count(product.set_aside, 'row')} rejected by earlier jobs"
     if product.rejects:
         yield f"    rejected rows: {product.rejects}"
     if product.error:

@@ -6,6 +6,7 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -163,7 +164,8 @@ def _run(
 ) -> None:
     """Do a worker's share, and send what comes of it."""
     # Without this process's parent, nobody would report what it does: finish the chunk, and stop.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:  # it has ended before this one could ask to be told
         return
     try:

@@ -99,7 +99,7 @@ def test_rows_that_were_set_aside_before_are_told_of(odd_scene: Scene) -> None:
     chunks = REJECTED[-1] // BATCH + 1
     odd_scene.stopped(chunks).kill()
 
-    told = f"{len(REJECTED)} rows set aside by earlier jobs"
+    told = f"{len(REJECTED)} rows rejected by earlier jobs"
     assert told in odd_scene.start().end(SOME_FAILED)
     report = read_report(odd_scene.report)
 

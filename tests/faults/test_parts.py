@@ -134,10 +134,20 @@ class TestWorkers:
     def scene(self, postgres_scene: Scene) -> Scene:
         return postgres_scene
 
-    @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="they need two processors")
-    def test_are_two_for_a_large_file(self, scene: Scene) -> None:
-        scene.finish(code=SMALL_PARTS)
-        check_but_sources(scene)
+    @pytest.mark.parametrize(
+        ("slurm", "workers"),
+        [
+            ({}, min(2, len(os.sched_getaffinity(0)))),
+            ({"SLURM_JOB_ID": "7"}, 1),
+            ({"SLURM_JOB_ID": "7", "SLURM_CPUS_PER_TASK": "8"}, 2),
+        ],
+    )
+    def test_are_two_for_a_large_file(
+        self, scene: Scene, slurm: dict[str, str], workers: int
+    ) -> None:
+        said = scene.start(code=SMALL_PARTS, env=slurm).end(DONE)
+        scene.check() if workers == 1 else check_but_sources(scene)
+        assert said.count(f"{16 // workers} parts of 2 files, ") == workers
         tasks = scene.target.fetch("SELECT shard_index, shard_count FROM {schema}ingest_run")
         assert tasks == [(0, 1)]
         assert not list(scene.folder.glob("*.worker-*"))
