@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from astra.backends import backend_for
 from astra.models import models
 from astra.models.apogee import ApogeeCoaddedSpectrumInApStar
 from astra.models.aspcap import ASPCAP
 from astra.models.base import SQLITE_PRAGMAS
 from astra.models.source import Source
 from astra.models.spectrum import Spectrum
+from astra.readiness import prepare
 from astra.upsert import RESULT_KEY, column_names, kept, upsert_sql
 from jobs.samples import write_sample
 from tests.benchmarks import places, wide
@@ -111,8 +111,8 @@ def stage(name: str, rows: int) -> Iterator[Stage]:
     with tempfile.TemporaryDirectory(prefix="astra-benchmark-") as folder_name:
         folder = Path(folder_name)
         place = SqliteTarget(folder)
-        with place.bind(*models, Wide) as database, database.atomic():
-            backend_for(database).create_tables([*models, Wide])
+        with place.bind(*models, Wide) as database:
+            prepare(database, None, [*models, Wide])
         written: list[Any] = [Wide]
         if name == "wide":
             path = wide.write(folder / "wide.fits", rows)
