@@ -63,7 +63,7 @@ def run_workers(job: Job, units: Sequence[Unit], workers: int) -> Report:
     started = time.monotonic()
     entries = job.look(units)
     # Units that are in go along: the report counts them.
-    shares = [share for share in deal(units, workers) if share]
+    shares = [share for share in deal(units, workers) if share] or [[]]
     job.make_ready(_check(job, units, workers, entries))
     job.begin()
     outcomes = _Workers(job, "ingest", [(_ingest, share, entries) for share in shares]).results()

@@ -152,6 +152,10 @@ class TestWorkers:
         assert tasks == [(0, 1)]
         assert not list(scene.folder.glob("*.worker-*"))
 
+    def test_have_nothing_to_do_in_an_empty_share(self, scene: Scene) -> None:
+        said = scene.start("--workers", "2", "--shard", "9/10").end(DONE)
+        assert "0 files, 0 rows read" in said
+
     def test_end_when_their_parent_is_killed(self, scene: Scene) -> None:
         with held(scene.target, "slam"):
             running = scene.start("--workers", "2", code=SMALL_PARTS)
