@@ -317,7 +317,7 @@ def _not_fits(path: Path, block: bytes) -> str:
 
 def _has_end(block: bytes) -> bool:
     """Tell whether the END card is in a block of a header."""
-    # Few cards begin with an E: to look for the whole word everywhere takes ten times as long.
+    # Few cards begin with an E, and to look for the whole word everywhere takes longer.
     return b"E" in block[::CARD] and any(
         block.startswith(_END, at) for at in range(0, len(block), CARD)
     )

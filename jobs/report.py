@@ -59,7 +59,7 @@ class ProductReport:
     set_aside : int
         Rows of these files that earlier jobs set aside; not among `counts`.
     rejects : str or None
-        The FITS file with the rows that were set aside.
+        The FITS file with the rows that were set aside; those of several workers, with commas.
     reasons : dict of str to int
         How many rows were set aside for which reason.
     changes : dict of str to dict

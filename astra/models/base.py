@@ -112,8 +112,8 @@ class _ModelBase(ModelBase):
             for base in bases
             if not any(other is not base and issubclass(other, base) for other in bases)
         )
-        # peewee would copy inherited fields with all that hangs on them, which takes ten times as
-        # long; what a field shares with its copy then (constraints, say) is never changed.
+        # peewee would copy inherited fields with all that hangs on them, which takes longer; what a
+        # field shares with its copy then (constraints, say) is never changed.
         for base in needed:
             for key, value in vars(base).items():
                 if isinstance(value, FieldAccessor) and not value.field.primary_key:
