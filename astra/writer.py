@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from peewee import Database, Model
 
 
+#: So many rows of the first chunk tell whether the others are likely to be new.
+_SAMPLE = 100
+
+
 class ChunkWriter:
     """Writes chunks, one after the other, and remembers what tends to be new.
 
@@ -197,7 +201,8 @@ class ChunkWriter:
 
         table = model._meta.table_name
         if table not in self._expect_new:
-            self._expect_new[table] = bool(self._find_new((model, block)).all())
+            sample = block.take(np.arange(0, block.rows, -(-block.rows // _SAMPLE)))
+            self._expect_new[table] = bool(self._find_new((model, sample)).all())
         if self._expect_new[table]:
             try:
                 with self.tables.savepoint():

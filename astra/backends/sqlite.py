@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from peewee import (  # type: ignore[attr-defined] # no stub for it
     Database,
+    ForeignKeyField,
     Model,
     PeeweeException,
     __exception_wrapper__,
@@ -66,15 +67,29 @@ class SqliteBackend:
             sql = upsert_sql(model, names, _placeholders(len(names)), conflict, update)
             return self._execute_many(sql, rows), 0
         keys = conflict_keys(block, conflict)
+        keyed = block.with_columns(**keys.columns)
         changed = [name for name in update if name not in conflict]
-        names, rows = bulk_rows(block.with_columns(**keys.columns).select([*changed, *conflict]))
-        updated = self._execute_many(_update_sql(model, names, conflict), rows)
+        # To set a foreign key takes long, even to what it is: the row it points to is looked up,
+        # and its index is written.  So a row is first looked for as one that keeps its own.
+        keys_of_others = [n for n in changed if isinstance(model._meta.fields[n], ForeignKeyField)]
+        own = [name for name in changed if name not in keys_of_others]
+        updated = self._update(model, keyed, own, (*conflict, *keys_of_others)) if own else 0
         if updated < block.rows:
             # The transaction holds the write lock: nobody else can add them.
+            there = self.find(model, keys, ())[0]
+            if updated < len(there):
+                updated = self._update(model, keyed.take(there), changed, conflict)
             missing = np.ones(block.rows, dtype=bool)
-            missing[self.find(model, keys, ())[0]] = False
+            missing[there] = False
             self.insert(model, block.take(missing))
         return block.rows - updated, updated
+
+    def _update(
+        self, model: type[Model], block: Block, changed: Sequence[str], match: Sequence[str]
+    ) -> int:
+        """Update the rows that are there, and return how many."""
+        names, rows = bulk_rows(block.select([*changed, *match]))
+        return self._execute_many(_update_sql(model, names, match), rows)
 
     def upsert_returning(
         self,
@@ -143,17 +158,19 @@ class SqliteBackend:
 
     def create_tables(self, models: Sequence[type[Model]]) -> None:
         """Create what is missing; the transaction holds the write lock."""
-        self.database.create_tables(models, safe=True)
+        there = set(self.database.get_tables())
+        self.database.create_tables([m for m in models if m._meta.table_name not in there])
+        for model in models:
+            model._schema.create_indexes(safe=True)
 
     def problems(self, models: Sequence[type[Model]]) -> list[str]:
         """Compare the tables' columns with the models'."""
         found: list[str] = []
         for model in models:
             name = model._meta.table_name
-            stored = {column.name for column in self.database.get_columns(name)}
-            # get_columns leaves out generated ones.
+            # Peewee's get_columns leaves generated ones out.
             rows = self.database.execute_sql(f"PRAGMA table_xinfo({quote(name)})").fetchall()
-            stored |= {row[1] for row in rows}
+            stored = {row[1] for row in rows}
             found += [
                 f"table {name} has no column {column}: it was made by an older version; run "
                 "`astra migrate`"
@@ -173,13 +190,13 @@ class SqliteBackend:
         return any(words in str(cause) for words in _TRANSIENT_WORDS)
 
 
-def _update_sql(model: type[Model], fields: Sequence[str], conflict: Sequence[str]) -> str:
+def _update_sql(model: type[Model], fields: Sequence[str], match: Sequence[str]) -> str:
     """Return the update of one row; the parameters are the fields, numbered in their order."""
     columns = dict(zip(fields, column_names(model, fields), strict=True))
-    number = {name: f"{columns[name]} = ?{n}" for n, name in enumerate(fields, start=1)}
-    values = ", ".join(number[name] for name in fields if name not in conflict)
-    match = " AND ".join(number[name] for name in conflict)
-    return f"UPDATE {table_name(model)} SET {values} WHERE {match}"
+    number = {name: f"?{n}" for n, name in enumerate(fields, start=1)}
+    values = ", ".join(f"{columns[n]} = {number[n]}" for n in fields if n not in match)
+    where = " AND ".join(f"{columns[n]} IS {number[n]}" for n in match)
+    return f"UPDATE {table_name(model)} SET {values} WHERE {where}"
 
 
 def _placeholders(count: int) -> str:

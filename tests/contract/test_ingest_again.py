@@ -78,6 +78,30 @@ def test_the_same_again_changes_no_key_and_no_time_of_creation(job: Job, tmp_pat
         check_product(job.target, entry["path"], product)
 
 
+@pytest.mark.parametrize("there", [ROWS, ROWS - 3])
+def test_a_result_that_was_of_no_or_another_source_gets_its_own(
+    job: Job, tmp_path: Path, there: int
+) -> None:
+    entry = {"path": make_product(tmp_path, "astraAllStarSlam", "DR20", ROWS)}
+    job.ingest(entry)
+    expected = contents(job.target)
+    source_pk = job.target.table(Source)["pk"]
+    with job.target.bind():
+        results = list(Slam.select(Slam.task_pk, Slam.source_pk).order_by(Slam.task_pk))
+        moved = [(results[0], None), (results[1], source_pk[-1]), (results[2], source_pk[-1])]
+        for result, other in moved:
+            assert result.source_pk != other
+            Slam.update(source_pk=other).where(Slam.task_pk == result.task_pk).execute()
+        Slam.delete().where(Slam.task_pk.in_([r.task_pk for r in results[there:]])).execute()
+    assert contents(job.target) != expected
+
+    report = job.ingest(entry, batch_rows=20, force=True)
+
+    assert report["totals"]["updated"] == there
+    assert report["totals"]["inserted"] == ROWS - there
+    assert contents(job.target) == expected
+
+
 @pytest.mark.parametrize("batch_rows", [1, 3, 49, 50, 51])
 def test_the_size_of_chunks_changes_nothing(job: Job, tmp_path: Path, batch_rows: int) -> None:
     products = [{"path": make_product(tmp_path, product, "DR20", 12)} for product in PRODUCTS]
