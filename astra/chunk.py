@@ -134,7 +134,11 @@ class Written:
 
 
 class RowsRefused(Exception):
-    """Rows that collide with others by a unique key that is not the one they are known by."""
+    """Rows that a table does not take.
+
+    They collide with others by a unique key that is not the one they are known by, or the
+    database finds a value that the column cannot have.
+    """
 
     def __init__(self, rejected: Sequence[Reject]) -> None:
         super().__init__(f"{len(rejected)} rows")

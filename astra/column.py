@@ -24,13 +24,19 @@ class Column:
         Integers and floats big-endian, as FITS and PostgreSQL's binary COPY have them; booleans
         as bool; times as datetime64[us] in UTC; text as bytes (dtype S), UTF-8, zero beyond its
         length; byte strings as uint8, shape (n_rows, width); vectors as float32, shape
-        (n_rows, width).  What stands where `null` is True means nothing.
+        (n_rows, width).  Where the type or the values have none of these forms, Python objects
+        as the driver is given them.  What stands where `null` is True means nothing.
     null : ndarray of bool, shape (n_rows,), or None
         Where the value is NULL; None if nowhere.
     """
 
     values: NDArray[np.generic]
     null: NDArray[np.bool_] | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the values are Python objects, which take the plain way."""
+        return self.values.dtype.hasobject
 
     def take(self, index: NDArray[np.generic] | slice) -> Column:
         """Return the rows that an integer or boolean index, or a slice, picks."""

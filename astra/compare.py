@@ -93,7 +93,7 @@ def _compare_row(
     changes: dict[str, Change],
 ) -> None:
     for each, before, raw in zip(fields, old, new, strict=True):
-        after = each.python_value(raw)
+        after = each.python_value(getattr(raw, "adapted", raw))  # psycopg2 wraps bytes and JSON
         if before is None and isinstance(after, float) and np.isnan(after):
             continue
         if not _equal(before, after):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from astra.backends import backend_for
 from astra.block import Block, Column
 from astra.errors import UsageError
+from astra.plain import MISFITS, adapt, objects
 from astra.storage import Storage, fit, storage_of
 from astra.transaction import run
 from astra.upsert import GENERATED, RESULT_KEY, kept
@@ -118,8 +119,6 @@ def _write_rows(database: Database, model: type[Model], rows: Sequence[dict[str,
     returning = (*RESULT_KEY, *kept(model))
     block = block_of(fields, rows)
     backend = backend_for(database)
-    if block is None:
-        return _as_stored(model, _plain_upsert(model, fields, rows, update, returning))
     found = backend.upsert_returning(model, block, RESULT_KEY, update, returning)
     if key in block.columns:
         backend.advance_keys(model, int(block.integers(key).max()))
@@ -134,72 +133,35 @@ def _as_stored(model: type[Model], rows: Iterable[tuple[Any, ...]]) -> _Stored:
     }
 
 
-def _plain_upsert(
-    model: type[Model],
-    fields: Sequence[Field],
-    rows: Sequence[dict[str, Any]],
-    update: Sequence[str],
-    returning: Sequence[str],
-) -> list[tuple[Any, ...]]:
-    """Upsert through peewee, for rows with a column that has no form in bulk."""
-    found: list[tuple[Any, ...]] = []
-    step = max(1, 30_000 // len(fields))  # a statement takes so many parameters on both
-    for start in range(0, len(rows), step):
-        part = [
-            {field.name: _plain(field, row.get(field.name)) for field in fields}
-            for row in rows[start : start + step]
-        ]
-        query = model.insert_many(part).on_conflict(
-            conflict_target=[getattr(model, name) for name in RESULT_KEY],
-            preserve=[getattr(model, name) for name in update],
-        )
-        found += query.returning(*(getattr(model, name) for name in returning)).tuples()
-    return found
+def block_of(fields: Sequence[Field], rows: Sequence[dict[str, Any]]) -> Block:
+    """Turn rows into a block."""
+    columns = {
+        field.name: _column(field, storage_of(field), [row.get(field.name) for row in rows])
+        for field in fields
+    }
+    return Block(columns, len(rows))
 
 
-def _plain(field: Field, value: Any) -> Any:
-    """Return a value as the same one would be stored in bulk."""
-    storage = storage_of(field)
-    if value is None or storage is None:
-        return value
-    if storage.kind == "time":
-        return _naive(value)
-    if storage.kind == "float":
-        number = float(np.asarray(value, dtype=storage.dtype))
-        return None if np.isnan(number) else number
-    return value
-
-
-def block_of(fields: Sequence[Field], rows: Sequence[dict[str, Any]]) -> Block | None:
-    """Turn rows into a block; None if a column has no form in bulk."""
-    columns: dict[str, Column | None] = {}
-    for field in fields:
-        storage = storage_of(field)
-        values = [row.get(field.name) for row in rows]
-        # All are looked at, also where one has no form in bulk: a value that does not fit is told.
-        columns[field.name] = None if storage is None else _column(field, storage, values)
-    in_bulk = {name: column for name, column in columns.items() if column is not None}
-    return Block(in_bulk, len(rows)) if len(in_bulk) == len(fields) else None
-
-
-def _column(field: Field, storage: Storage, values: list[Any]) -> Column | None:
-    """Turn Python values into a column; None if they have no form in bulk."""
+def _column(field: Field, storage: Storage, values: list[Any]) -> Column:
+    """Turn Python values into a column; of Python objects where they have no form in bulk."""
     null = np.array([value is None for value in values], dtype=bool)
     try:
-        array = _array(storage, values)
-    except (TypeError, ValueError, OverflowError, AttributeError) as error:
+        if storage.kind == "plain":
+            array = objects([adapt(field, value) for value in values])
+        else:
+            array = _array(field, storage, values)
+    except MISFITS as error:
         raise UsageError(
             f"{field.model.__name__}.{field.name}: a value does not go into a {storage.label}: "
             f"{error}"
         ) from error
-    if array is None:
-        return None
     if storage.kind == "float":
         null = np.isnan(array)  # the same on both databases: SQLite knows no NaN
         return Column(array, null if null.any() else None)
-    exact = dataclasses.replace(storage, nullable=True, missing=False, is_key=False)
-    fitted = Column(array) if storage.kind == "text" else _fitted(field, exact, array, null)
-    return Column(fitted.values, null if null.any() else None)
+    if storage.kind != "text" and not array.dtype.hasobject:
+        exact = dataclasses.replace(storage, nullable=True, missing=False, is_key=False)
+        array = _fitted(field, exact, array, null).values
+    return Column(array, null if null.any() else None)
 
 
 def _fitted(field: Field, storage: Storage, array: NDArray[Any], null: NDArray[np.bool_]) -> Column:
@@ -210,7 +172,7 @@ def _fitted(field: Field, storage: Storage, array: NDArray[Any], null: NDArray[n
     return fitted.column
 
 
-def _array(storage: Storage, values: list[Any]) -> NDArray[Any] | None:
+def _array(field: Field, storage: Storage, values: list[Any]) -> NDArray[Any]:
     if storage.kind == "float":
         wide = np.array(values, dtype=np.float64)
         with np.errstate(over="ignore"):
@@ -226,7 +188,7 @@ def _array(storage: Storage, values: list[Any]) -> NDArray[Any] | None:
         return np.array([_naive(value) for value in values], dtype="datetime64[us]")
     if storage.kind == "text":
         return _texts([b"" if value is None else str(value).encode() for value in values])
-    return _byte_rows(storage, values)
+    return _byte_rows(field, storage, values)
 
 
 def _whole(value: Any) -> int:
@@ -249,26 +211,31 @@ def _naive(value: Any) -> Any:
     return value
 
 
-def _texts(values: list[bytes]) -> NDArray[Any] | None:
+def _texts(values: list[bytes]) -> NDArray[Any]:
+    """Lay out texts side by side; as Python objects if that would take too much memory."""
     if any(b"\0" in value for value in values):
         raise ValueError("a text with a NUL in it, which PostgreSQL cannot store")
     width = max(map(len, values), default=0)
     if width * len(values) > _WIDEST:
-        return None
+        return objects([value.decode() for value in values])
     return np.array(values, dtype=f"S{max(width, 1)}")
 
 
-def _byte_rows(storage: Storage, values: list[Any]) -> NDArray[Any] | None:
-    """Lay out byte strings or vectors side by side; None if they differ in length."""
+def _byte_rows(field: Field, storage: Storage, values: list[Any]) -> NDArray[Any]:
+    """Lay out byte strings or vectors side by side; as Python objects if they differ in length."""
     given = [value for value in values if value is not None]
     dtype = np.dtype(np.uint8 if storage.kind == "bytes" else np.float32)
     if storage.kind == "bytes":
         given = [np.frombuffer(memoryview(value), dtype=np.uint8) for value in given]
     rows = [np.asarray(value, dtype=dtype).ravel() for value in given]
-    if len({len(row) for row in rows}) > 1:
-        return None
-    filler = np.zeros(len(rows[0]) if rows else 0, dtype=dtype)
     present = iter(rows)
+    if len({len(row) for row in rows}) > 1:
+        each = (None if value is None else next(present) for value in values)
+        is_bytes = storage.kind == "bytes"
+        return objects(
+            [field.db_value(row.tobytes() if is_bytes and row is not None else row) for row in each]
+        )
+    filler = np.zeros(len(rows[0]) if rows else 0, dtype=dtype)
     return np.array(
         [filler if value is None else next(present) for value in values], dtype=dtype
     ).reshape(len(values), len(filler))

@@ -14,7 +14,6 @@ from peewee import fn
 from astra import models
 from astra.backends import backend_for
 from astra.chunk import Overtaken
-from astra.errors import AstraError
 from astra.instances import block_of
 from astra.transaction import run as run_transaction
 from astra.utils import utcnow
@@ -241,9 +240,16 @@ class Ledger:
                 claim.skip = min(max(entry["done"] - claim.before, 0), claim.count)
             if claim.entry["done"] < claim.before:
                 raise Reset(f"{claim.identity.path} HDU {claim.identity.hdu}")
-            self._begun.add(claim.key)
         if fresh and self._write(IngestedTable, fresh, _KEY, [])[0] < len(fresh):
             raise Overtaken
+
+    def note_begun(self, claims: Sequence[Claim]) -> None:
+        """Note that rows of these are committed, so that `force` goes on behind them.
+
+        Not before that: if the transaction is run again, so is the whole chunk.
+        """
+        if self.force:
+            self._begun.update(claim.key for claim in claims)
 
     def _locked(self, claims: Sequence[Claim]) -> dict[tuple[Any, ...], dict[str, Any]]:
         paths = sorted({claim.identity.path for claim in claims})
@@ -335,8 +341,6 @@ class Ledger:
     ) -> tuple[int, int]:
         names = list(rows[0])
         block = block_of([model._meta.fields[name] for name in names], rows)
-        if block is None:
-            raise AstraError(f"paths of {rows[0]['path']} and the like are too long to be kept")
         return backend_for(self.database).upsert(model, block, key, update)
 
     def rejected(self, path: str) -> int:

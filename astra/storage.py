@@ -3,7 +3,8 @@
 SQLite would take ``2**40`` in a 32-bit column, and PostgreSQL would not; PostgreSQL would keep a
 NaN, and SQLite would make it NULL.  So that a row is taken or set aside alike, `fit` decides
 before either sees it: a value is stored exactly, or it is NULL by the rules below, or it is a
-misfit with a reason.  Nothing is rounded, wrapped or cut.
+misfit with a reason.  Nothing is rounded, wrapped or cut.  A field whose type has no form in bulk
+takes values one by one; see `astra.plain`.
 
 NULL, in a column that may be NULL, is what Astra writes for "missing": NaN in floats, -1 in
 integers, the empty string in text and times; not in bit fields, where 0 means no bit.
@@ -12,20 +13,25 @@ integers, the empty string in text and times; not in bit fields, where 0 means n
 from __future__ import annotations
 
 import datetime
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from dataclasses import field as attribute
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from astra import plain
 from astra.block import Column
 
 if TYPE_CHECKING:
     from peewee import Field
 
 Mask = NDArray[np.bool_]
+
+_NOT_UTF8 = "{} is not text in UTF-8"
 
 #: peewee's field_type -> (kind, dtype of a block's column)
 _KINDS = {
@@ -52,7 +58,8 @@ class Storage:
     Attributes
     ----------
     kind : str
-        ``integer``, ``float``, ``boolean``, ``text``, ``time``, ``bytes`` or ``vector``.
+        ``integer``, ``float``, ``boolean``, ``text``, ``time``, ``bytes`` or ``vector``; ``plain``
+        if the type has no form in bulk.
     dtype : str
         NumPy's dtype of a block's column.
     nullable : bool
@@ -63,6 +70,8 @@ class Storage:
         Whether a missing value is an error, as rows are found by it.
     max_length : int or None
         Characters that a text column takes; None where there is no limit.
+    field : Field or None
+        The field that makes a ``plain`` column's values.
     """
 
     kind: str
@@ -71,31 +80,50 @@ class Storage:
     missing: bool
     is_key: bool = False
     max_length: int | None = None
+    field: Field | None = attribute(default=None, compare=False)
 
     @property
     def label(self) -> str:
         """The type in words, for messages: ``32-bit integer``."""
+        if self.field is not None:
+            return type(self.field).__name__
         bits = {">i2": 16, ">i4": 32, ">i8": 64, ">f4": 32, ">f8": 64}.get(self.dtype)
         names = {"float": "float", "integer": "integer", "time": "date and time"}
         words = names.get(self.kind, {"bytes": "byte string"}.get(self.kind, self.kind))
         return f"{bits}-bit {words}" if bits and self.kind != "vector" else words
 
 
-def storage_of(field: Field) -> Storage | None:
-    """Return how a field is stored, or None if it has no form that goes in in bulk."""
+def storage_of(field: Field) -> Storage:
+    """Return how a field is stored."""
     from peewee import BitField, CharField, ForeignKeyField
 
     target = field.rel_field if isinstance(field, ForeignKeyField) else field
-    known = _KINDS.get(target.field_type)
-    if known is None or (known[0] == "time" and type(field).__name__ == "TimestampField"):
-        return None
+    kind: Any = type(target)
+    has_form = target.field_type in _KINDS and not _converts(kind)
     is_bits = isinstance(field, BitField)
     return Storage(
-        *known,
+        *(_KINDS[target.field_type] if has_form else ("plain", "O")),
         nullable=bool(field.null),
         missing=not is_bits,
         is_key=not field.null and (field.primary_key or field is not target or field.unique),
         max_length=field.max_length if isinstance(field, CharField) else None,
+        field=None if has_form else target,
+    )
+
+
+@functools.cache
+def _converts(kind: Any) -> bool:
+    """Tell whether fields of a class make values of their own of those that they are given."""
+    import peewee
+
+    from astra.fields import FloatArrayField
+
+    makers: list[Any] = [peewee.Field, peewee.BlobField, peewee.BigBitField, FloatArrayField]
+    adapters: list[Any] = [peewee.Field, peewee.IntegerField, peewee.FloatField]
+    adapters += [peewee.BooleanField, peewee.TextField, peewee.DateTimeField]
+    return not (
+        kind.db_value in [each.db_value for each in makers]
+        and kind.adapt in [each.adapt for each in adapters]
     )
 
 
@@ -148,25 +176,32 @@ def fit(
         "time": _fit_time,
         "bytes": _fit_bytes,
         "vector": _fit_vector,
+        "plain": _fit_plain,
     }
     if storage.kind in ("bytes", "vector"):
         if values.ndim != 2:
             values = values.reshape(len(values), math.prod(values.shape[1:]))
     elif values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
-    elif values.ndim != 1:
+    elif values.ndim != 1 and storage.kind != "plain":
         raise TypeError(f"a vector of {values.shape[1]} cannot go into one {storage.label}")
     extra = {"grid": grid} if storage.kind == "float" else {}
-    return _with_nulls(storage, values, fitters[storage.kind](storage, values, **extra), null)
+    # What overflows is not the same then; and a NaN that signals is one like the others.
+    with np.errstate(over="ignore", invalid="ignore"):
+        parts = fitters[storage.kind](storage, values, **extra)
+    return _with_nulls(storage, values, parts, null)
 
 
 class _Parts(NamedTuple):
-    """What a column's values are in its dtype, and which of them are something else."""
+    """What a column's values are in its dtype, and which of them are something else.
+
+    The reason is the same for all, with the value in its braces, or there is one for each row.
+    """
 
     fitted: NDArray[Any]
     missing: Mask
     bad: Mask | None
-    reason: str
+    reason: str | dict[int, str]
 
 
 def _with_nulls(storage: Storage, values: NDArray[Any], parts: _Parts, null: Mask | None) -> Fitted:
@@ -181,7 +216,8 @@ def _with_nulls(storage: Storage, values: NDArray[Any], parts: _Parts, null: Mas
             bad = bad & ~is_null
         column = Column(fitted, is_null if is_null.any() else None)
     else:
-        gone = missing if storage.is_key or storage.kind in ("float", "time") else None
+        is_needed = storage.is_key or storage.kind == "time" or values.dtype.kind == "f"
+        gone = missing if is_needed else None
         if null is not None:
             gone = null if gone is None else gone | null
         if gone is not None and gone.any():
@@ -189,14 +225,19 @@ def _with_nulls(storage: Storage, values: NDArray[Any], parts: _Parts, null: Mas
             bad = None if bad is None else bad & ~gone
         column = Column(fitted)
     if bad is not None and bad.any():
-        misfits.append((bad, lambda row: reason.format(_show(values[row]))))
+        misfits.append((bad, lambda row: _tell(reason, row, values[row])))
     return Fitted(column, misfits)
+
+
+def _tell(reason: str | dict[int, str], row: int, value: object) -> str:
+    template = reason if isinstance(reason, str) else reason[row]
+    return template.format(_show(value))
 
 
 def _show(value: object) -> str:
     if isinstance(value, bytes):
         return repr(bytes(value))[1:]
-    return repr(value.item() if isinstance(value, np.generic) else value)
+    return repr(value.tolist() if isinstance(value, np.generic | np.ndarray) else value)
 
 
 def _require(values: NDArray[Any], kinds: str, storage: Storage) -> None:
@@ -231,16 +272,15 @@ def _fit_float(
     if values.dtype.kind == "f" and values.dtype.itemsize <= dtype.itemsize:
         fitted = values.astype(dtype, copy=False)
     else:
-        with np.errstate(over="ignore", invalid="ignore"):
-            fitted = values.astype(dtype)
-            if grid is None:
-                bad = ~_same(values, fitted)
-            else:
-                scale, zero = grid
-                wide = values.astype(np.float64)
-                stored = np.rint((wide - zero) / scale)
-                bad = np.rint((fitted.astype(np.float64) - zero) / scale) != stored
-                bad &= ~np.isnan(wide)
+        fitted = values.astype(dtype)
+        if grid is None:
+            bad = ~_same(values, fitted)
+        else:
+            scale, zero = grid
+            wide = values.astype(np.float64)
+            stored = np.rint((wide - zero) / scale)
+            bad = np.rint((fitted.astype(np.float64) - zero) / scale) != stored
+            bad &= ~np.isnan(wide)
     missing = np.isnan(fitted)
     if bad is not None:
         bad &= ~missing
@@ -275,16 +315,25 @@ def _fit_boolean(storage: Storage, values: NDArray[Any]) -> _Parts:
 def _fit_text(storage: Storage, values: NDArray[Any]) -> _Parts:
     _require(values, "S", storage)
     text, high = trim(values)
-    bad = None
-    if high.any():
-        bad = np.zeros(len(text), dtype=bool)
-        bad[high] = [not _is_utf8(value) for value in text[high].tolist()]
-    if storage.max_length is not None and text.dtype.itemsize > storage.max_length:
-        too_long = np.char.str_len(text) > storage.max_length
-        if too_long.any():
-            reason = "{} is longer than " + f"{storage.max_length} characters"
-            return _Parts(text, text == b"", too_long, reason)
-    return _Parts(text, text == b"", bad, "{} is not text in UTF-8")
+    reasons: dict[int, str] = {}
+    most = storage.max_length
+    if most is not None and text.dtype.itemsize > most:
+        # A character is one byte or several.
+        for row in np.flatnonzero(np.char.str_len(text) > most).tolist():
+            if len(text[row].decode("utf-8", "replace")) > most:
+                reasons[row] = f"{{}} is longer than {most} characters"
+    for row in np.flatnonzero(high).tolist():
+        if not _is_utf8(text[row]):
+            reasons[row] = _NOT_UTF8
+    return _Parts(text, text == b"", _rows_of(reasons, len(text)), reasons)
+
+
+def _rows_of(reasons: dict[int, str], rows: int) -> Mask | None:
+    if not reasons:
+        return None
+    found = np.zeros(rows, dtype=bool)
+    found[list(reasons)] = True
+    return found
 
 
 def _is_utf8(value: bytes) -> bool:
@@ -351,11 +400,40 @@ def _fit_bytes(storage: Storage, values: NDArray[Any]) -> _Parts:
 
 def _fit_vector(storage: Storage, values: NDArray[Any]) -> _Parts:
     _require(values, "fiub", storage)
-    with np.errstate(over="ignore", invalid="ignore"):
-        fitted = values.astype(storage.dtype, copy=False)
+    fitted = values.astype(storage.dtype, copy=False)
     bad = None
     if fitted is not values and values.dtype.newbyteorder(">") != fitted.dtype:
         same: Any = _same(values, fitted)
         bad = ~same.all(axis=1)
     reason = "{} has an element that is not exactly a 32-bit float"
     return _Parts(fitted, np.zeros(len(values), dtype=bool), bad, reason)
+
+
+def _fit_plain(storage: Storage, values: NDArray[Any]) -> _Parts:
+    field: Any = storage.field
+    plain.check_type(field, values)
+    missing = np.zeros(len(values), dtype=bool)
+    given: Any = values
+    if values.dtype.kind == "S":
+        given, _ = trim(values)
+        missing = given == b""
+        given = given.tolist()
+    elif values.ndim == 1 and values.dtype.kind in "if":
+        missing = np.isnan(values) if values.dtype.kind == "f" else values == -1
+    made: list[Any] = []
+    reasons: dict[int, str] = {}
+    for row, value in enumerate(given):
+        try:
+            made.append(plain.from_fits(field, value))
+        except plain.MISFITS as error:
+            made.append(None)
+            reasons[row] = _why(storage, error)
+    return _Parts(plain.objects(made), missing, _rows_of(reasons, len(values)), reasons)
+
+
+def _why(storage: Storage, error: Exception) -> str:
+    """Return a reason as a template, in which braces that are not the value's are doubled."""
+    if isinstance(error, UnicodeDecodeError):
+        return _NOT_UTF8
+    text = (str(error) or type(error).__name__).replace("{", "{{").replace("}", "}}")
+    return f"{{}} does not go into a {storage.label}: {text}"

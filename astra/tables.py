@@ -14,6 +14,7 @@ from astra.backends import Backend, backend_for
 from astra.block import Block, Column, constant
 from astra.chunk import Overtaken, RowsRefused, arrays
 from astra.keys import first_of_each
+from astra.plain import objects
 from astra.storage import storage_of
 from astra.upsert import GENERATED, conflict_keys, primary_key
 from astra.utils import version_integer_to_string
@@ -91,14 +92,15 @@ class Tables:
         Overtaken
             If another job has added one of them meanwhile, or trust was wrong.
         RowsRefused
-            If some collide with other rows by another unique key than `known_by`.
+            If some collide with other rows by another unique key than `known_by`, or have a value
+            that the database does not take.
         """
-        from peewee import IntegrityError
+        from peewee import DataError, IntegrityError
 
         try:
             with self.savepoint():
                 self.backend.insert(model, block)
-        except IntegrityError as error:
+        except (IntegrityError, DataError) as error:
             self.distrust(error)
             if len(self.backend.find(model, block.select(known_by), [])[0]):
                 raise Overtaken from error
@@ -114,14 +116,15 @@ class Tables:
         Overtaken
             If trust was wrong.
         RowsRefused
-            If some collide with other rows by another unique key than `conflict`.
+            If some collide with other rows by another unique key than `conflict`, or have a value
+            that the database does not take.
         """
-        from peewee import IntegrityError
+        from peewee import DataError, IntegrityError
 
         try:
             with self.savepoint():
                 return self.backend.upsert(model, block, conflict, update)
-        except IntegrityError as error:
+        except (IntegrityError, DataError) as error:
             self.distrust(error)
             raise self._refusal(model, block, conflict, error) from error
 
@@ -135,13 +138,20 @@ class Tables:
     def _refusal(
         self, model: type[Model], block: Block, known_by: Sequence[str], error: Exception
     ) -> Exception:
-        """Return which rows a unique key refuses, or the error itself if that explains nothing."""
+        """Return which rows a type or a unique key refuses, or the error if neither explains it."""
+        from peewee import DataError
+
+        if isinstance(error, DataError):
+            refused = self.backend.refused(model, block)
+            return RowsRefused(refused) if refused else error
         rejected: dict[int, str] = {}
         have = {*block.columns, *(GENERATED if "v_astra" in block.columns else ())}
         for key in _unique_keys(model):
             if set(key) == set(known_by) or not set(key) <= have:
                 continue
             keys = conflict_keys(block, key)
+            if any(column.is_plain for column in keys.columns.values()):
+                continue
             rejected |= {r: f"{_tell(keys, key, r)} stands twice" for r in _repeated(keys, key)}
             position, stored = self.backend.find(model, keys, known_by)
             own = conflict_keys(block, known_by)
@@ -206,7 +216,7 @@ def complete(model: type[Model], block: Block, now: datetime.datetime) -> Block:
         if field.name in block.columns or field.null or field.primary_key:
             continue
         storage = storage_of(field)
-        if field.default is None or storage is None or field.name in GENERATED:
+        if field.default is None or field.name in GENERATED:
             continue
         default = field.default() if callable(field.default) else field.default
         if storage.kind == "time":
@@ -215,5 +225,9 @@ def complete(model: type[Model], block: Block, now: datetime.datetime) -> Block:
         if storage.kind == "text":
             default = str(default).encode()
             dtype = f"S{max(len(default), 1)}"
+        elif storage.kind in ("bytes", "vector", "plain"):
+            one = objects([field.db_value(default)])
+            added[field.name] = Column(np.broadcast_to(one, (block.rows,)))
+            continue
         added[field.name] = constant(default, block.rows, dtype)
     return block.with_columns(**added)

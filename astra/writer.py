@@ -197,7 +197,7 @@ class ChunkWriter:
             self.tables.advance(model, int(block.integers(key).max()))
 
     def _upsert(self, model: type[Model], block: Block, update: Sequence[str]) -> tuple[int, int]:
-        from peewee import IntegrityError
+        from peewee import DataError, IntegrityError
 
         table = model._meta.table_name
         if table not in self._expect_new:
@@ -208,7 +208,7 @@ class ChunkWriter:
                 with self.tables.savepoint():
                     self.tables.backend.insert(model, block)
                 return block.rows, 0
-            except IntegrityError as error:
+            except (IntegrityError, DataError) as error:
                 self._expect_new[table] = False
                 self.tables.distrust(error)
         inserted, updated = self.tables.upsert(model, block, RESULT_KEY, update)

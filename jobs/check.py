@@ -14,7 +14,7 @@ from jobs.fits import FitsFile, TableHDU
 from jobs.identify import identify, result_of_name
 from jobs.manifest import Manifest, Mistake, Product
 from jobs.mapping import TableMapping, map_columns, with_header
-from jobs.plan import Unit
+from jobs.plan import Units
 
 log = logging.getLogger("astra")
 
@@ -35,20 +35,22 @@ class Checked:
         All problems of all files.
     rows : int
         How many rows there are to be read.
+    columns : dict of int to set of str
+        The names of the columns that the files of each product have.
     """
 
     mistakes: list[Mistake]
     rows: int
+    columns: dict[int, set[str]]
 
 
-def check(manifest: Manifest, units: Sequence[Unit], classes: Classes) -> Checked:
+def check(manifest: Manifest, units: Units, classes: Classes) -> Checked:
     """Look at the headers of all files; a gzipped one is unpacked to its end.
 
     Parameters
     ----------
     manifest : Manifest
-    units : sequence of Unit
-        Those of one file one after the other.
+    units : Units
     classes : mapping of str to type
     """
     rows = 0
@@ -69,14 +71,28 @@ def check(manifest: Manifest, units: Sequence[Unit], classes: Classes) -> Checke
                     _tell_lacking(product, mapping)
         except ProductError as error:
             mistakes.append(product.mistake("path", str(error)))
-    for index, names in columns.items():
+    return Checked(mistakes, rows, columns)
+
+
+def useless_ignores(
+    manifest: Manifest, units: Units, checked: Sequence[Checked]
+) -> Iterator[Mistake]:
+    """Yield the names under `ignore` that no file has, if all files of the product were checked.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    units : Units
+        What was checked.
+    checked : sequence of Checked
+        What came of it, in parts.
+    """
+    for index in units.whole_products():
         product = manifest.products[index]
-        mistakes += [
-            product.mistake("ignore", f"no file of the product has a column {name}")
-            for name in product.ignore or ()
-            if name not in names
-        ]
-    return Checked(mistakes, rows)
+        names = {name for part in checked for name in part.columns.get(index, ())}
+        for name in product.ignore or ():
+            if names and name not in names:
+                yield product.mistake("ignore", f"no file of the product has a column {name}")
 
 
 def _tell_lacking(product: Product, mapping: TableMapping) -> None:

@@ -76,9 +76,10 @@ class Committer:
 
     def _retried(self, batch: Batch) -> tuple[Counts, Written]:
         attempts: list[tuple[Counts, Written]] = []
+        claims = [origin.claim for origin in batch.origins]
 
         def work() -> tuple[Counts, Written]:
-            self.ledger.claim([origin.claim for origin in batch.origins])
+            self.ledger.claim(claims)
             if attempts and self._is_committed(batch):
                 # The connection was lost after the server had committed, before it could say so.
                 return attempts[-1]
@@ -88,7 +89,9 @@ class Committer:
         tries = 0
         while True:
             try:
-                return run(self.database, work)
+                written = run(self.database, work)
+                self.ledger.note_begun(claims)
+                return written
             except Overtaken as overtaken:
                 tries += 1
                 if tries == _TRIES:

@@ -8,10 +8,10 @@ from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from astra.errors import ManifestError, ProductError
-from jobs.check import check
+from jobs.check import check, useless_ignores
+from jobs.files import Files
 from jobs.inspection import FileView, HDUView, inspect_file
 from jobs.manifest import (
-    InputFile,
     Manifest,
     Product,
     as_error,
@@ -102,7 +102,7 @@ def check_manifest(path: Path) -> str:
     """
     manifest = load_manifest(path)
     classes: dict[str, type] = {}
-    files: list[InputFile] = []
+    files = Files()
     told: list[str] = []
     for product in manifest.products:
         names, why_not = _try(check_names, _only(product, manifest), path)
@@ -110,15 +110,18 @@ def check_manifest(path: Path) -> str:
         told += [*why_not, *why_none]
         if names is not None and found is not None:
             classes |= names
-            files += [InputFile(product.index, file, file.stat().st_size) for file in found]
+            for file in found:
+                files.add(product.index, file, file.stat().st_size)
     if not told:
         resolve_all(manifest, path)  # tells of files that several products name
-    mistakes = check(manifest, plan(files), classes).mistakes
+    units = plan(files)
+    checked = check(manifest, units, classes)
+    mistakes = [*checked.mistakes, *useless_ignores(manifest, units, [checked])]
     if mistakes:
         told += str(as_error(mistakes, path)).splitlines()
     if told:
         raise ManifestError("\n".join(dict.fromkeys(told)))
-    total = size(sum(file.size for file in files))
+    total = size(sum(files.sizes))
     products = count(len(manifest.products), "product")
     return f"{path}: {products}, {count(len(files), 'file')}, {total}: ready to ingest"
 

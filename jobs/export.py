@@ -18,6 +18,7 @@ from astra.errors import AstraError, ProductError, SchemaError, UsageError
 from astra.export import JoinedRows, column_of
 from astra.models import Source, base, find
 from astra.models.pipeline import PipelineOutputMixin
+from astra.storage import storage_of
 from astra.utils import utcnow, version_integer_to_string, version_string_to_integer
 from jobs.datamodel import HDU, Column, Layout, layout, products, releases
 from jobs.headers import PRIMARY, Value, header, table_cards
@@ -242,7 +243,8 @@ def _own_columns(models: Sequence[Any]) -> list[tuple[Column, Any]]:
         for field in model._meta.sorted_fields:
             skipped = model is Source and field.name in ("pk", "created", "modified")
             target = getattr(field, "rel_field", field)
-            kind = _TYPES.get(target.field_type)
+            is_plain = storage_of(field).kind == "plain"
+            kind = None if is_plain else _TYPES.get(target.field_type)
             if kind is None or skipped or field.name in columns:
                 continue
             sized = kind in ("char", "uint8") or target.field_type == "FLOAT_ARRAY"

@@ -17,12 +17,13 @@ from astra import readiness as db
 from astra.chunk import Written
 from astra.errors import ProductError
 from astra.ledger import Identity, Ledger, RunInfo, summarise
-from jobs.check import Classes, check
+from jobs.check import Checked, Classes, check, useless_ignores
 from jobs.commit import Committer
 from jobs.filesystems import refuse_shared
-from jobs.manifest import Manifest, Mistake, as_error, check_names, load_manifest, resolve_all
-from jobs.plan import PART_BYTES, Shard, Unit, deal, files_text, plan
-from jobs.read import Batch, EndOfUnit, Entries, Reader, ahead, entries_of, identify, is_done
+from jobs.known import Known, entries_of, look_up
+from jobs.manifest import Manifest, as_error, check_names, load_manifest, resolve_all
+from jobs.plan import PART_BYTES, Shard, Unit, Units, deal, plan
+from jobs.read import Batch, EndOfUnit, Reader, ahead
 from jobs.report import ProductReport, Report, write_json
 
 log = logging.getLogger("astra")
@@ -36,7 +37,7 @@ WORKERS = 2
 class Progress(Protocol):
     """Is told what happens; draws bars, writes lines, or does nothing."""
 
-    def begin(self, units: Sequence[Unit], total_rows: int = 0) -> None:
+    def begin(self, units: Units, total_rows: int = 0) -> None:
         """The checks are done and rows will be read."""
 
     def chunk(self, path: Path, rows: int, written: Written, seconds: float) -> None:
@@ -105,9 +106,9 @@ def ingest(manifest_path: Path, options: Options, progress: Progress) -> Report:
     classes = check_names(manifest, manifest_path)
     units = plan(resolve_all(manifest, manifest_path))
     mine = deal(units, options.shard.count)[options.shard.index]
-    log.info("%s: %s", manifest_path, files_text(units))
+    log.info("%s: %s", manifest_path, units)
     if options.shard.count > 1:
-        log.info("%s this task's (%s)", files_text(mine), options.shard)
+        log.info("%s this task's (%s)", mine, options.shard)
     job = Job(manifest, manifest_path, classes, options, progress)
     with db.explained(job.database, job.schema):
         workers = options.workers or useful_workers(job, mine, os.environ)
@@ -118,13 +119,13 @@ def ingest(manifest_path: Path, options: Options, progress: Progress) -> Report:
         return run_workers(job, mine, workers)
 
 
-def useful_workers(job: Job, units: Sequence[Unit], environ: Mapping[str, str]) -> int:
+def useful_workers(job: Job, units: Units, environ: Mapping[str, str]) -> int:
     """Return how many processes share units if nobody has said: one, or two.
 
     While the server works for the one, the other prepares its rows.  More are for the user to
     ask for: each has a connection of its own.
     """
-    small = sum(unit.size for unit in units) <= PART_BYTES
+    small = units.bytes <= PART_BYTES
     if small or job.options.dry_run or db.sqlite_path(job.database) is not None:
         return 1
     if "SLURM_JOB_ID" in environ:  # the node's others may be other people's
@@ -190,38 +191,31 @@ class Job:
             products=[ProductReport(product.path) for product in manifest.products],
         )
 
-    def run(self, units: Sequence[Unit]) -> Report:
+    def run(self, units: Units) -> Report:
         """Check units, and ingest them."""
-        entries = self.look(units)
-        checked = check(self.manifest, self.to_do(units, entries), self.classes)
-        self.make_ready(checked.mistakes)
-        return self.ingest(units, entries, checked.rows)
+        known = self.look(units)
+        to_do = units.without(known.done)
+        checked = check(self.manifest, to_do, self.classes)
+        self.make_ready(to_do, [checked])
+        return self.ingest(units, known, checked.rows)
 
-    def look(self, units: Sequence[Unit]) -> Entries:
+    def look(self, units: Units) -> Known:
         """Look at the database, without changing it: return what the ledger knows of the files."""
         path = db.sqlite_path(self.database)
         if self.options.dry_run:
-            return {}
+            return Known()
         if path is None:
             self._prepare()
         else:
             refuse_shared(path, os.environ)
             if not path.exists():  # and looking into it would make it
-                return {}
-        return self.ledger.entries(list(dict.fromkeys(str(unit.path) for unit in units)))
+                return Known()
+        return look_up(self.ledger, units, self.manifest.products)
 
-    def to_do(self, units: Sequence[Unit], entries: Entries) -> list[Unit]:
-        """Return the units that the ledger does not say are in."""
-        products = self.manifest.products
-        return [
-            unit
-            for unit in units
-            if (known := entries.get(str(unit.path))) is None
-            or not is_done(known, identify(unit, products[unit.product]))
-        ]
-
-    def make_ready(self, mistakes: Sequence[Mistake]) -> None:
+    def make_ready(self, units: Units, checked: Sequence[Checked]) -> None:
         """Raise what is wrong with the files; if nothing is, make the tables ready on SQLite."""
+        mistakes = [mistake for part in checked for mistake in part.mistakes]
+        mistakes += useless_ignores(self.manifest, units, checked)
         if mistakes:
             raise as_error(mistakes, self.manifest_path)
         if not self.options.dry_run and db.sqlite_path(self.database) is not None:
@@ -234,10 +228,10 @@ class Job:
         own = [model for model in self.classes.values() if model not in models]
         db.prepare(self.database, self.schema, [*models, *own])
 
-    def ingest(self, units: Sequence[Unit], entries: Entries, rows: int) -> Report:
+    def ingest(self, units: Units, known: Known, rows: int) -> Report:
         """Ingest units that are checked; see `work`."""
         self.begin()
-        self.work(units, entries, rows)
+        self.work(units, known, rows)
         self.end()
         return self.report
 
@@ -251,13 +245,13 @@ class Job:
         if not self.options.dry_run and self.ledger.finish(self.report.status):
             self._summarise()
 
-    def work(self, units: Sequence[Unit], entries: Entries, rows: int = 0) -> Report:
+    def work(self, units: Units, known: Known, rows: int = 0) -> Report:
         """Read units and write their rows, and then the report.
 
         Parameters
         ----------
-        units : sequence of Unit
-        entries : mapping
+        units : Units
+        known : Known
             What the ledger knows of their files.
         rows : int
             How many rows there are to be read; 0 if that is not known.
@@ -267,7 +261,7 @@ class Job:
             self.committer.is_readable = db.is_readable(self.database, self.schema)
         self.progress.begin(units, rows)
         try:
-            self._work(units, entries)
+            self._work(units, known)
         except BaseException:
             self.report.status = "failed"
             raise
@@ -287,8 +281,8 @@ class Job:
         write_json(path, summarise(run))
         log.info("all %d tasks have ended: %s", self.options.shard.count, path)
 
-    def _work(self, units: Sequence[Unit], entries: Entries) -> None:
-        reader = Reader(self.manifest, self.classes, self.options.batch_rows, entries)
+    def _work(self, units: Units, known: Known) -> None:
+        reader = Reader(self.manifest, self.classes, self.options.batch_rows, known)
         stopped = False
         with closing(ahead(reader.read(units))) as items:
             for item in items:
@@ -361,26 +355,26 @@ class Job:
         else:
             product.files += item.unit.is_last
             if item.identity is not None and not self.options.dry_run:
-                self._note_end(item.identity, reader.entries, empty=item.empty)
+                self._note_end(item.identity, reader.known, empty=item.empty)
         if item.error is None:
-            self._recall(item, reader.entries)
+            self._recall(item, reader.known)
         self.progress.end_unit(item.unit)
 
-    def _recall(self, item: EndOfUnit, entries: Entries) -> None:
+    def _recall(self, item: EndOfUnit, known: Known) -> None:
         """Tell of rows that earlier jobs set aside of a file that is in now."""
         if item.identity is None:
             return
         product = self.report.products[item.unit.product]
-        for entry in entries_of(entries.get(item.identity.path, ()), item.identity):
+        for entry in entries_of(known.entries.get(item.identity.path, ()), item.identity):
             if entry["rejected"]:
                 product.set_aside += entry["rejected"]
                 product.rejects = product.rejects or entry["rejects"]
                 self._rows_failed |= not item.skipped
 
-    def _note_end(self, identity: Identity, entries: Entries, *, empty: bool) -> None:
+    def _note_end(self, identity: Identity, known: Known, *, empty: bool) -> None:
         if empty:
             self.ledger.note_empty(identity)
-        elif any(entry["status"] == "failed" for entry in entries.get(identity.path, ())):
+        elif any(entry["status"] == "failed" for entry in known.entries.get(identity.path, ())):
             self.ledger.mend(identity)
 
     def _note_failure(self, item: EndOfUnit, error: str | None) -> None:

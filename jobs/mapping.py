@@ -473,8 +473,6 @@ def type_problem(table: TableHDU, index: int, model_field: Any) -> str | None:
     """Tell why no value of a column can go into a field, None if some can."""
     storage = storage_of(model_field)
     column = table.columns[index]
-    if storage is None:
-        return f"a {type(model_field).__name__} cannot be filled from FITS"
     if column.form in "PQ":
         return "an array of varying length"
     if column.form == "A" and _text_count(column) > 1:

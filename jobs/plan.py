@@ -10,14 +10,20 @@ from __future__ import annotations
 
 import heapq
 import re
+from array import array
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 from astra.errors import UsageError
+from jobs.files import Files
 from jobs.text import count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -71,7 +77,84 @@ class Shard:
         return f"{self.index}/{self.count}"
 
 
-def plan(files: Iterable[tuple[int, Path, int]]) -> list[Unit]:
+class Units:
+    """Some units of a manifest, in its order; each is made when it is looked at.
+
+    Parameters
+    ----------
+    files : Files
+        All files of the manifest.
+    ends : sequence of int
+        For each file, how many units there are up to its end.
+    orders : sequence of int
+        Which units these are, rising.
+    """
+
+    def __init__(self, files: Files, ends: Sequence[int], orders: Sequence[int]) -> None:
+        self._files = files
+        self._ends = ends
+        self._orders = orders
+
+    def __len__(self) -> int:
+        return len(self._orders)
+
+    def __getitem__(self, place: int) -> Unit:
+        order = self._orders[place]
+        number, part, parts = self._place(order)
+        product, path, _ = self._files[number]
+        return Unit(order, product, path, self.size(place), part, parts)
+
+    def __iter__(self) -> Iterator[Unit]:
+        return (self[place] for place in range(len(self)))
+
+    def _place(self, order: int) -> tuple[int, int, int]:
+        """Return of which file a unit is, and which of how many parts of it."""
+        number = bisect_right(self._ends, order)
+        first = self._ends[number - 1] if number else 0
+        return number, order - first, self._ends[number] - first
+
+    def size(self, place: int) -> int:
+        """Return the bytes of one unit."""
+        number, part, parts = self._place(self._orders[place])
+        size = self._files.sizes[number]
+        return size * (part + 1) // parts - size * part // parts
+
+    @property
+    def bytes(self) -> int:
+        """The bytes of all together."""
+        return sum(map(self.size, range(len(self))))
+
+    def pick(self, places: Iterable[int]) -> Units:
+        """Return some of them."""
+        return Units(self._files, self._ends, array("I", (self._orders[n] for n in places)))
+
+    def without(self, orders: Set[int]) -> Units:
+        """Return those whose order is not among some."""
+        return self.pick(n for n, order in enumerate(self._orders) if order not in orders)
+
+    def one_of_each_file(self) -> Units:
+        """Return the first unit of each file."""
+        files = [self._place(order)[0] for order in self._orders]
+        return self.pick(n for n, number in enumerate(files) if n == 0 or files[n - 1] != number)
+
+    def whole_products(self) -> list[int]:
+        """Return the products of which these are all units."""
+        here = Counter(self._files.products[self._place(order)[0]] for order in self._orders)
+        ends = pairwise(chain([0], self._ends))
+        every: Counter[int] = Counter()
+        for product, (start, end) in zip(self._files.products, ends, strict=True):
+            every[product] += end - start
+        return [product for product, number in every.items() if here[product] == number]
+
+    def __str__(self) -> str:
+        """Return how many files, or parts of files: ``3 files``, ``8 parts of 2 files``."""
+        number = len(self.one_of_each_file())
+        files = count(number, "file")
+        are_whole = all(self._place(order)[2] == 1 for order in self._orders)
+        return files if are_whole else f"{count(len(self), 'part')} of {files}"
+
+
+def plan(files: Files) -> Units:
     """Return a unit for each file, and several for a large one.
 
     The parts of a file are as large as each other, and a power of two, so that two, four or eight
@@ -79,55 +162,38 @@ def plan(files: Iterable[tuple[int, Path, int]]) -> list[Unit]:
 
     Parameters
     ----------
-    files : iterable of (product, path, size)
-        In the manifest's order, as `jobs.manifest.resolve_all` returns them; sizes in bytes.
+    files : Files
+        In the manifest's order, as `jobs.manifest.resolve_all` returns them.
     """
-    units: list[Unit] = []
-    for product, path, size in files:
-        parts = _parts(path, size)
-        for part in range(parts):
-            share = size * (part + 1) // parts - size * part // parts
-            units.append(Unit(len(units), product, path, share, part, parts))
-    return units
+    ends = array("I")
+    end = 0
+    for number, size in enumerate(files.sizes):
+        end += 1 if size <= PART_BYTES else _parts(files[number].path, size)
+        ends.append(end)
+    return Units(files, ends, range(end))
 
 
 def _parts(path: Path, size: int) -> int:
     # Of a gzipped file, nothing can be read without all that is before it.
-    if path.suffix == ".gz" or size <= PART_BYTES:
-        return 1
-    return 1 << ((size - 1) // PART_BYTES).bit_length()
+    return 1 if path.suffix == ".gz" else 1 << ((size - 1) // PART_BYTES).bit_length()
 
 
-def count_files(units: Iterable[Unit]) -> int:
-    """Return how many files units are of."""
-    return len({(unit.product, unit.path) for unit in units})
-
-
-def files_text(units: Sequence[Unit]) -> str:
-    """Return how many files, or parts of files, units are: `` 3 files``, ``8 parts of 2 files``."""
-    files = count(count_files(units), "file")
-    if all(unit.parts == 1 for unit in units):
-        return files
-    return f"{count(len(units), 'part')} of {files}"
-
-
-def deal(units: Sequence[Unit], shards: int) -> list[list[Unit]]:
+def deal(units: Units, shards: int) -> list[Units]:
     """Deal units to shards so that each gets nearly as many bytes as any other.
 
     The largest unit goes first, each to the shard that has least so far: no shard has more than
-    4/3 of the least that is possible.  The deal depends on the units alone, not on their sequence.
+    4/3 of the least that is possible.
 
     Parameters
     ----------
-    units : sequence of Unit
-        With distinct `order`.
+    units : Units
     shards : int
         How many shares to make, at least 1; more than there are units leaves some empty.
 
     Returns
     -------
-    list of list of Unit
-        One list a shard, each in the manifest's order; every unit is in exactly one.
+    list of Units
+        One a shard; every unit is in exactly one.
 
     Raises
     ------
@@ -136,16 +202,18 @@ def deal(units: Sequence[Unit], shards: int) -> list[list[Unit]]:
     """
     if shards < 1:
         raise UsageError(f"cannot deal the work to {shards} shards: expected 1 or more")
-    dealt: list[list[Unit]] = [[] for _ in range(shards)]
+    import numpy as np  # not for the command line, which needs the rest of this module
+
+    sizes = np.fromiter(map(units.size, range(len(units))), dtype=np.int64, count=len(units))
+    dealt = [array("I") for _ in range(shards)]
     # Bytes so far, then units so far (files of no bytes are spread, too), then the shard.
     loads = [(0, 0, shard) for shard in range(shards)]
-    for unit in sorted(units, key=lambda unit: (-unit.size, unit.order)):
+    # Of units of one size, the first in the manifest goes first.
+    for place in np.argsort(-sizes, kind="stable"):
         size, count, shard = loads[0]
-        dealt[shard].append(unit)
-        heapq.heapreplace(loads, (size + unit.size, count + 1, shard))
-    for share in dealt:
-        share.sort(key=lambda unit: unit.order)
-    return dealt
+        dealt[shard].append(place)
+        heapq.heapreplace(loads, (size + int(sizes[place]), count + 1, shard))
+    return [units.pick(sorted(places)) for places in dealt]
 
 
 def parse_shard(text: str) -> Shard:

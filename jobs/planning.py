@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.manifest import load_manifest, resolve_all
-from jobs.plan import Unit, count_files, deal, files_text, plan
+from jobs.plan import Units, deal, plan
 from jobs.text import count, duration, size
 
 #: Bytes a second of uncompressed rows that one task gets in, on the slow side of what was
@@ -26,14 +26,16 @@ class Planned:
     Attributes
     ----------
     manifest : str
-    shares : list of list of Unit
-        For each task, its files, or parts of them.
+    units : Units
+    shares : list of Units
+        For each task, its own.
     seconds : float
         What the longest task is expected to take.
     """
 
     manifest: str
-    shares: list[list[Unit]]
+    units: Units
+    shares: list[Units]
     seconds: float
 
     @property
@@ -51,8 +53,13 @@ class Planned:
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as JSON has it."""
         tasks = [
-            {"task": n, "files": count_files(share), "units": len(share), "bytes": _bytes(share)}
-            for n, share in enumerate(self.shares)
+            {
+                "task": number,
+                "files": len(share.one_of_each_file()),
+                "units": len(share),
+                "bytes": share.bytes,
+            }
+            for number, share in enumerate(self.shares)
         ]
         return {
             "manifest": self.manifest,
@@ -68,11 +75,10 @@ class Planned:
 
     def _lines(self) -> Iterable[str]:
         tasks = count(len(self.shares), "task")
-        units = [unit for share in self.shares for unit in share]
-        yield f"{files_text(units)}, {size(_bytes(units))}, dealt to {tasks}"
+        yield f"{self.units}, {size(self.units.bytes)}, dealt to {tasks}"
         shown = self.shares[:20]
         for number, share in enumerate(shown):
-            yield f"  task {number}: {files_text(share)}, {size(_bytes(share))}"
+            yield f"  task {number}: {share}, {size(share.bytes)}"
         if len(self.shares) > len(shown):
             yield f"  ... and {len(self.shares) - len(shown):,} more"
         if self.useful < len(self.shares):
@@ -94,13 +100,10 @@ def plan_tasks(manifest_path: Path, tasks: int) -> Planned:
         If the manifest or a path in it is wrong.
     """
     manifest = load_manifest(manifest_path)
-    dealt = deal(plan(resolve_all(manifest, manifest_path)), tasks)
+    units = plan(resolve_all(manifest, manifest_path))
+    dealt = deal(units, tasks)
     work = [
-        sum(unit.size * (_UNPACKED if unit.path.suffix == ".gz" else 1.0) for unit in units)
-        for units in dealt
+        sum(unit.size * (_UNPACKED if unit.path.suffix == ".gz" else 1.0) for unit in share)
+        for share in dealt
     ]
-    return Planned(str(manifest_path), dealt, max(work) / _BYTES_PER_SECOND)
-
-
-def _bytes(units: Iterable[Unit]) -> int:
-    return sum(unit.size for unit in units)
+    return Planned(str(manifest_path), units, dealt, max(work) / _BYTES_PER_SECOND)

@@ -6,14 +6,14 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
 from astra.chunk import Written
-from jobs.plan import Unit, count_files, files_text
+from jobs.plan import Unit, Units
 from jobs.text import count, duration, size
 
 log = logging.getLogger("astra")
@@ -48,10 +48,10 @@ class _Pace:
     clock: Callable[[], float] = field(default=time.monotonic)
     _parts: Counter[Path] = field(default_factory=Counter)
 
-    def begin(self, units: Sequence[Unit], total_rows: int) -> None:
+    def begin(self, units: Units, total_rows: int) -> None:
         """Begin with units to be read."""
-        self.files = count_files(units)
-        self.total_bytes = sum(unit.size for unit in units)
+        self.files = len(units.one_of_each_file())
+        self.total_bytes = units.bytes
         self.total_rows = total_rows
         self.began = self.clock()
         self._parts = Counter(unit.path for unit in units if unit.parts > 1)
@@ -97,12 +97,12 @@ class LineProgress:
         self._last = 0.0
         self._told = 0
 
-    def begin(self, units: Sequence[Unit], total_rows: int = 0) -> None:
+    def begin(self, units: Units, total_rows: int = 0) -> None:
         """Say how much there is."""
         self._pace.begin(units, total_rows)
         self._last = self._pace.began
         rows = f", {count(total_rows, 'row')}" if total_rows else ""
-        log.info("%s, %s%s", files_text(units), size(self._pace.total_bytes), rows)
+        log.info("%s, %s%s", units, size(self._pace.total_bytes), rows)
 
     def chunk(self, path: Path, rows: int, written: Written, seconds: float) -> None:
         """Count the rows, and tell if it is time to."""
@@ -153,7 +153,7 @@ class BarProgress:
         self._files: Any = None
         self._rows: Any = None
 
-    def begin(self, units: Sequence[Unit], total_rows: int = 0) -> None:
+    def begin(self, units: Units, total_rows: int = 0) -> None:
         """Draw the bars."""
         self._pace.begin(units, total_rows)
         self._files = self.bars.add_task("files", total=self._pace.files, text="")

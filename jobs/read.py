@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import queue
 import threading
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +19,8 @@ from astra.errors import ProductError
 from astra.ledger import Claim, Identity
 from jobs import checksum, fits, scratch
 from jobs.check import Classes, Mapper
-from jobs.manifest import Manifest, Product
+from jobs.known import Known, identify, rows_done
+from jobs.manifest import Manifest
 from jobs.mapping import TableMapping
 from jobs.plan import Unit
 from jobs.shape import shape
@@ -30,9 +29,6 @@ T = TypeVar("T")
 
 #: A chunk takes so many bytes of rows at most, however few rows that is.
 _BATCH_BYTES = 1 << 26
-
-Entries = Mapping[str, Sequence[Mapping[str, Any]]]
-"""What the ledger knows of files; see `astra.ledger.Ledger.entries`."""
 
 
 @dataclass
@@ -131,17 +127,15 @@ class Reader:
     classes : mapping of str to type
     batch_rows : int
         Rows of a chunk.
-    entries : mapping
+    known : Known
         What the ledger knows of the files.
     """
 
-    def __init__(
-        self, manifest: Manifest, classes: Classes, batch_rows: int, entries: Entries
-    ) -> None:
+    def __init__(self, manifest: Manifest, classes: Classes, batch_rows: int, known: Known) -> None:
         self.manifest = manifest
         self.mapper = Mapper(classes)
         self.batch_rows = batch_rows
-        self.entries = entries
+        self.known = known
         self.failed_products: set[int] = set()
         self._verified: set[tuple[Identity, int]] = set()
 
@@ -173,7 +167,7 @@ class Reader:
         identity = None
         try:
             identity = identify(unit, product)
-            if is_done(self.entries.get(str(unit.path), ()), identity):
+            if unit.order in self.known.done:
                 yield EndOfUnit(unit, identity, skipped=True)
                 return
             any_rows = False
@@ -204,7 +198,7 @@ class Reader:
         try:
             if self.manifest.products[unit.product].verify:
                 self._verify(descriptor, unit.path, table, identity)
-            first = identity.first + rows_done(self.entries.get(str(unit.path), ()), identity)
+            first = identity.first + rows_done(self.known.entries.get(identity.path, ()), identity)
             last = identity.first + identity.rows
             step = min(self.batch_rows, max(1, _BATCH_BYTES // max(table.row_bytes, 1)))
             for start in range(first, last, step):
@@ -224,35 +218,6 @@ class Reader:
             self._verified = {*(self._verified if identity.parts > 1 else ()), whole}
 
 
-def identify(unit: Unit, product: Product) -> Identity:
-    """Return what a file is on disk, and how the manifest wants it.
-
-    Raises
-    ------
-    ProductError
-        If it is not there any more.
-    """
-    try:
-        status = unit.path.stat()
-    except OSError as error:
-        raise ProductError(f"{unit.path}: cannot be read: {error.strerror}") from error
-    wanted = product.model_dump(mode="json", exclude={"path", "max_rejects", "verify"})
-    digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:16]
-    return Identity(
-        path=str(unit.path),
-        hdu=0,
-        target="",
-        size=status.st_size,
-        mtime_ns=status.st_mtime_ns,
-        datasum=None,
-        settings=digest,
-        hdus=0,
-        part=unit.part,
-        parts=unit.parts,
-        tag=product.tag or "",
-    )
-
-
 def _identity_of_table(file: Identity, mapping: TableMapping, hdus: int, unit: Unit) -> Identity:
     rows = unit.rows(mapping.table.rows)
     cards = mapping.table.cards
@@ -269,28 +234,6 @@ def _identity_of_table(file: Identity, mapping: TableMapping, hdus: int, unit: U
         hdu_rows=mapping.table.rows,
         v_astra=str(version),
     )
-
-
-def is_done(entries: Sequence[Mapping[str, Any]], file: Identity) -> bool:
-    """Tell from the ledger whether all HDUs of a part of a file are in, as it is now."""
-    done = [entry for entry in entries_of(entries, file) if entry["status"] == "done"]
-    return bool(done) and len(done) >= done[0]["hdus"]
-
-
-def entries_of(entries: Sequence[Mapping[str, Any]], file: Identity) -> list[Mapping[str, Any]]:
-    """Return those of a file's entries that speak of a part of it, as it is now."""
-    names = ("size", "mtime_ns", "settings", "part", "parts")
-    return [e for e in entries if all(e[name] == getattr(file, name) for name in names)]
-
-
-def rows_done(entries: Sequence[Mapping[str, Any]], table: Identity) -> int:
-    """Return from the ledger how many rows of a part of an HDU are in, as it is now."""
-    for entry in entries:
-        same = all(entry[name] == getattr(table, name) for name in ("hdu", "target", "part"))
-        if same and table.matches(entry):
-            done: int = entry["done"]
-            return done
-    return 0
 
 
 class _Collector:

@@ -11,7 +11,7 @@ on where another one was killed reads the file, and drops the rows that it will 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,18 +32,20 @@ _COLUMN_KEYWORDS = ("TTYPE", "TFORM", "TUNIT", "TNULL", "TSCAL", "TZERO", "TDIM"
 #: Cards of the primary header that do not go along.
 _NOT_COPIED = {*PRIMARY, "CHECKSUM", "DATASUM", "COMMENT", "HISTORY", ""}
 
-Place = tuple[str, int, int]
-"""File, HDU and row."""
+Place = tuple[str, int]
+"""File and HDU."""
 
 
 @dataclass
 class _Layout:
-    """Rejected rows that have the same columns."""
+    """Rejected rows that have the same columns, by where they stood."""
 
     cards: dict[str, Value]
     columns: list[FitsColumn]
     primary: dict[str, Any]
-    rows: dict[Place, tuple[np.void, str]] = field(default_factory=dict)
+    rows: defaultdict[Place, dict[int, tuple[np.void, str]]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
 
     @property
     def dtype(self) -> np.dtype[np.void]:
@@ -99,19 +101,20 @@ class RejectFile:
         for new, old in enumerate(own):
             if table.columns[old].width:
                 packed[f"c{new}"] = rows[f"c{old}"]
+        there = layout.rows[str(path), table.number]
         for row, (number, reason) in zip(packed, notes, strict=True):
-            place = (str(path), table.number, number)
-            if place not in layout.rows:
+            if number not in there:
                 self.reasons[generic(reason)] += 1
-            layout.rows[place] = (row.copy(), reason)
+            there[number] = (row.copy(), reason)
         self._changed = True
 
     def forget(self, path: Path, hdu: int, rows: range) -> None:
         """Drop the rows of an HDU that will be read again."""
         for layout in self._layouts.values():
-            again = [p for p in layout.rows if p[:2] == (str(path), hdu) and p[2] in rows]
-            for place in again:
-                del layout.rows[place]
+            there = layout.rows.get((str(path), hdu), {})
+            again = [number for number in there if number in rows]
+            for number in again:
+                del there[number]
             self._changed |= bool(again)
 
     def write(self) -> None:
@@ -119,7 +122,7 @@ class RejectFile:
         if not self._changed:
             return
         self._changed = False
-        layouts = [layout for layout in self._layouts.values() if layout.rows]
+        layouts = [layout for layout in self._layouts.values() if any(layout.rows.values())]
         if not layouts:
             self.path.unlink(missing_ok=True)
             return
@@ -175,25 +178,29 @@ def generic(reason: str) -> str:
 
 
 def _write_table(out: BinaryIO, layout: _Layout) -> None:
-    places = sorted(layout.rows)
-    reasons = [_ascii(layout.rows[place][1]) for place in places]
+    rows = [
+        (file, hdu, number, *there[number])
+        for (file, hdu), there in sorted(layout.rows.items())
+        for number in sorted(there)
+    ]
+    files, hdus, numbers, values, reasons = zip(*rows, strict=True)
     notes: list[tuple[str, str, NDArray[Any]]] = [
-        ("HDU", "J", np.array([place[1] for place in places], dtype=">i4")),
-        ("ROW", "K", np.array([place[2] for place in places], dtype=">i8")),
-        ("REASON", "A", np.array(reasons, dtype="S")),
-        ("FILE", "A", np.array([_ascii(place[0]) for place in places], dtype="S")),
+        ("HDU", "J", np.array(hdus, dtype=">i4")),
+        ("ROW", "K", np.array(numbers, dtype=">i8")),
+        ("REASON", "A", np.array([_ascii(reason) for reason in reasons], dtype="S")),
+        ("FILE", "A", np.array([_ascii(file) for file in files], dtype="S")),
     ]
     own = layout.dtype
     parts = [(name, own[name]) for name in own.names or ()]
-    records = np.zeros(len(places), dtype=[*parts, *((n, v.dtype) for n, _, v in notes)])
-    for at, place in enumerate(places):
+    records = np.zeros(len(rows), dtype=[*parts, *((n, v.dtype) for n, _, v in notes)])
+    for at, row in enumerate(values):
         for name in own.names or ():
-            records[name][at] = layout.rows[place][0][name]
-    cards = table_cards(records.dtype.itemsize, len(places), len(layout.columns) + len(notes))
+            records[name][at] = row[name]
+    cards = table_cards(records.dtype.itemsize, len(rows), len(layout.columns) + len(notes))
     cards |= layout.cards
-    for number, (name, form, values) in enumerate(notes, start=len(layout.columns) + 1):
-        records[name] = values
-        width = values.dtype.itemsize if form == "A" else 1
+    for number, (name, form, column) in enumerate(notes, start=len(layout.columns) + 1):
+        records[name] = column
+        width = column.dtype.itemsize if form == "A" else 1
         cards |= {f"TTYPE{number}": name, f"TFORM{number}": f"{width}{form}"}
     out.write(header({**cards, REJECT_CARD: True}))
     data = records.tobytes()

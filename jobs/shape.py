@@ -203,10 +203,7 @@ class _Shaper:
 
 
 def _storage(target: Target, name: str) -> Storage:
-    storage = storage_of(target.model._meta.fields[name])
-    if storage is None:  # which the mapping has told before any row is read
-        raise TypeError(f"{target.model.__name__}.{name} cannot be filled from FITS")
-    return storage
+    return storage_of(target.model._meta.fields[name])
 
 
 def _always(reason: str) -> Callable[[int], str]:
@@ -250,7 +247,7 @@ def _fit_constants(storage: Storage, values: list[Any]) -> tuple[Column, dict[in
 
 def _fit_values(storage: Storage, values: list[Any]) -> Fitted:
     null = np.array([value is None for value in values])
-    if storage.kind == "text":
+    if storage.kind in ("text", "plain"):
         texts = ["" if value is None else str(value) for value in values]
         encoded = [text.encode("utf-8", "surrogateescape") for text in texts]
         return fit(storage, np.array(encoded, dtype="S"), null)

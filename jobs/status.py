@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from astra.ledger import COUNTS, Identity, Ledger, RunInfo, chunk_rates, last_runs
+from jobs.known import identify, is_done
 from jobs.manifest import Manifest, load_manifest, resolve_all
 from jobs.plan import plan
-from jobs.read import identify, is_done
 from jobs.text import count, duration
 
 

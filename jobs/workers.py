@@ -17,11 +17,10 @@ from typing import Any
 
 from astra import readiness as db
 from astra.errors import AstraError, RowsFailed, UsageError
-from jobs.check import check
+from jobs.check import Checked, check
 from jobs.ingest import Job
-from jobs.manifest import Mistake
-from jobs.plan import Unit, deal
-from jobs.read import Entries
+from jobs.known import Known
+from jobs.plan import Units, deal
 from jobs.report import Report
 
 #: A worker is a copy of this process: what it has imported and read need not be done again.
@@ -32,14 +31,14 @@ _PATIENCE = 0.2
 _PR_SET_PDEATHSIG = 1
 
 
-def run_workers(job: Job, units: Sequence[Unit], workers: int) -> Report:
+def run_workers(job: Job, units: Units, workers: int) -> Report:
     """Check and ingest units in several processes.
 
     Parameters
     ----------
     job : Job
         As it would do all the work itself.
-    units : sequence of Unit
+    units : Units
     workers : int
         How many.
 
@@ -61,12 +60,13 @@ def run_workers(job: Job, units: Sequence[Unit], workers: int) -> Report:
             "time; leave the option out"
         )
     started = time.monotonic()
-    entries = job.look(units)
+    known = job.look(units)
     # Units that are in go along: the report counts them.
-    shares = [share for share in deal(units, workers) if share] or [[]]
-    job.make_ready(_check(job, units, workers, entries))
+    shares = [share for share in deal(units, workers) if share] or [units]
+    to_do = units.without(known.done)
+    job.make_ready(to_do, _check(job, to_do, workers))
     job.begin()
-    outcomes = _Workers(job, "ingest", [(_ingest, share, entries) for share in shares]).results()
+    outcomes = _Workers(job, "ingest", [(_ingest, share, known) for share in shares]).results()
     for number, outcome in enumerate(outcomes):
         job.report.merge(outcome)
         _report_of(job, number).unlink()  # what it said is in the report of all
@@ -76,27 +76,26 @@ def run_workers(job: Job, units: Sequence[Unit], workers: int) -> Report:
     return job.report
 
 
-def _check(job: Job, units: Sequence[Unit], workers: int, entries: Entries) -> list[Mistake]:
+def _check(job: Job, units: Units, workers: int) -> list[Checked]:
     """Check each file once, whichever of its parts are to be done."""
-    files = {(unit.product, unit.path): unit for unit in job.to_do(units, entries)}
-    shares = [share for share in deal(list(files.values()), workers) if share]
+    files = units.one_of_each_file()
+    shares = [share for share in deal(files, workers) if share]
     if len(shares) < 2:
-        return _check_share(job, 0, [unit for share in shares for unit in share])
-    found = _Workers(job, "check", [(_check_share, share) for share in shares]).results()
-    return [mistake for mistakes in found for mistake in mistakes]
+        return [_check_share(job, 0, files)]
+    return _Workers(job, "check", [(_check_share, share) for share in shares]).results()
 
 
-def _check_share(job: Job, _number: int, share: Sequence[Unit]) -> list[Mistake]:
-    return check(job.manifest, share, job.classes).mistakes
+def _check_share(job: Job, _number: int, share: Units) -> Checked:
+    return check(job.manifest, share, job.classes)
 
 
-def _ingest(job: Job, number: int, share: Sequence[Unit], entries: Entries) -> Report:
+def _ingest(job: Job, number: int, share: Units, known: Known) -> Report:
     options = replace(job.options, report=_report_of(job, number))
     own = Job(
         job.manifest, job.manifest_path, job.classes, options, job.progress, run=job.report.run
     )
     with db.explained(own.database, own.schema):
-        return own.work(share, entries)
+        return own.work(share, known)
 
 
 def _report_of(job: Job, number: int) -> Path:

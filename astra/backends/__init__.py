@@ -27,7 +27,10 @@ class Backend(Protocol):
     has_cheap_savepoints: bool
 
     def insert(self, model: type[Model], block: Block) -> None:
-        """Insert rows that are new; a key that is there already is peewee's IntegrityError."""
+        """Insert rows that are new; a key that is there already is peewee's IntegrityError.
+
+        A value that the database does not take is its DataError, here and below.
+        """
 
     def upsert(
         self,
@@ -53,6 +56,12 @@ class Backend(Protocol):
         returning: Sequence[str],
     ) -> list[tuple[Any, ...]]:
         """Upsert as `upsert` does, and return columns of each row as it is stored, in any order."""
+
+    def refused(self, model: type[Model], block: Block) -> list[tuple[int, str]]:
+        """Return the rows with a value that the database does not take, and what it says of each.
+
+        Only those of a block with Python objects: of all others, `astra.storage` knows it.
+        """
 
     def find(
         self, model: type[Model], keys: Block, columns: Sequence[str]

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from peewee import (  # type: ignore[attr-defined] # no stub for it
+    Context,
     Database,
     ForeignKeyField,
     Model,
+    Node,
     PeeweeException,
     __exception_wrapper__,
 )
@@ -110,6 +113,14 @@ class SqliteBackend:
                 stored += cursor.execute(sql, row).fetchall()
         return stored
 
+    def refused(
+        self,
+        model: type[Model],  # noqa: ARG002
+        block: Block,  # noqa: ARG002
+    ) -> list[tuple[int, str]]:
+        """Return none: SQLite takes any value in any column."""
+        return []
+
     def _execute_many(self, sql: str, rows: Iterable[list[Any]]) -> int:
         """Run a statement for each row, and return how many rows it wrote."""
         with __exception_wrapper__:
@@ -161,7 +172,7 @@ class SqliteBackend:
         there = set(self.database.get_tables())
         self.database.create_tables([m for m in models if m._meta.table_name not in there])
         for model in models:
-            model._schema.create_indexes(safe=True)
+            model._schema.create_indexes(safe=True)  # type: ignore[attr-defined] # no stub
 
     def problems(self, models: Sequence[type[Model]]) -> list[str]:
         """Compare the tables' columns with the models'."""
@@ -286,6 +297,8 @@ def _to_python(column: Column, null: float | None = None) -> list[Any]:
         objects = _to_python(Column(values[:1])) * len(values)  # a constant
     elif kind == "S":
         objects = _texts(values)
+    elif kind == "O":
+        objects = _evaluated(values.tolist())
     elif kind == "M":
         objects = [str(time) for time in values.tolist()]
     elif values.ndim == 2:
@@ -297,6 +310,18 @@ def _to_python(column: Column, null: float | None = None) -> list[Any]:
     if column.null is not None:
         for row in np.flatnonzero(column.null).tolist():
             objects[row] = null
+    return objects
+
+
+def _evaluated(objects: list[Any]) -> list[Any]:
+    """Return objects that sqlite3 binds: of SQL (a call of ``json``, say), what it gives."""
+    if not any(isinstance(each, Node) for each in objects):
+        return objects
+    with closing(sqlite3.connect(":memory:")) as anywhere:
+        for place, each in enumerate(objects):
+            if isinstance(each, Node):
+                sql, parameters = Context().sql(each).query()
+                (objects[place],) = anywhere.execute(f"SELECT {sql}", parameters).fetchone()
     return objects
 
 

@@ -15,12 +15,11 @@ from jobs.manifest.loading import load_manifest
 from jobs.manifest.mistakes import Mistake, as_error
 from jobs.manifest.model import Manifest, Product
 from jobs.manifest.names import check_names, result_model
-from jobs.manifest.paths import InputFile, resolve, resolve_all
+from jobs.manifest.paths import resolve, resolve_all
 from jobs.manifest.schema import json_schema
 
 __all__ = [
     "NO_RESULT",
-    "InputFile",
     "Manifest",
     "Mistake",
     "Product",

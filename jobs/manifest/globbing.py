@@ -7,8 +7,10 @@ follows links in circles.
 from __future__ import annotations
 
 import fnmatch
+import heapq
 import os
 import re
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,8 +39,10 @@ def is_literal(path: Path) -> bool:
         return False
 
 
-def expand(pattern: Path, literal: int) -> Iterator[Path]:
-    """Yield what an absolute glob matches, sorted by path, each once.
+def expand(pattern: Path, literal: int) -> Iterator[str]:
+    """Yield what an absolute glob matches, sorted as text, each once.
+
+    One folder after the other is listed, so that a large tree takes no memory.
 
     ``*``, ``?`` and ``[...]`` match within a name, ``**`` any number of folders, links included;
     a name that begins with a dot is matched only by a pattern that does.
@@ -59,12 +63,15 @@ def expand(pattern: Path, literal: int) -> Iterator[Path]:
     for part in pattern.parts[literal:]:
         if not (part == "**" and parts and parts[-1] == "**"):
             parts.append(part)
-    for text in sorted(set(_walk(str(Path(*pattern.parts[:literal])), parts, ()))):
-        yield Path(text)
+    for path, _ in groupby(_walk(str(Path(*pattern.parts[:literal])), parts, ())):
+        yield path
 
 
 def _walk(folder: str, parts: list[str], above: tuple[_Identity, ...]) -> Iterator[str]:
-    """Yield what `parts` match below a folder; `above` are the folders that ``**`` came through."""
+    """Yield what `parts` match below a folder, sorted; some of it can come twice.
+
+    `above` are the folders that ``**`` came through.
+    """
     if not parts:
         yield folder
         return
@@ -77,7 +84,7 @@ def _walk(folder: str, parts: list[str], above: tuple[_Identity, ...]) -> Iterat
             yield from _walk(path, rest, above)
     else:
         matches = re.compile(fnmatch.translate(part)).match
-        for name, is_folder in _entries(folder):
+        for name, is_folder in _entries(folder, as_folders=bool(rest)):
             if not matches(name) or (name.startswith(".") and not part.startswith(".")):
                 continue
             if is_folder or not rest:
@@ -95,21 +102,29 @@ def _any_depth(folder: str, rest: list[str], above: tuple[_Identity, ...]) -> It
         return
     above = (*above, identity)
     # A glob that ends in ** means every file below.
-    yield from _walk(folder, rest or ["*"], above)
-    for name, is_folder in _entries(folder):
-        if is_folder and not name.startswith("."):
-            yield from _any_depth(os.path.join(folder, name), rest, above)  # noqa: PTH118
+    here = _walk(folder, rest or ["*"], above)
+    below = (
+        path
+        for name, is_folder in _entries(folder, as_folders=True)
+        if is_folder and not name.startswith(".")
+        for path in _any_depth(os.path.join(folder, name), rest, above)  # noqa: PTH118
+    )
+    yield from heapq.merge(here, below)
 
 
-def _entries(folder: str) -> list[tuple[str, bool]]:
-    """Return the names in a folder, each with whether it is a folder (behind a link, too)."""
+def _entries(folder: str, *, as_folders: bool) -> list[tuple[str, bool]]:
+    """Return the names in a folder, sorted, each with whether it is a folder (a link to one, too).
+
+    With `as_folders`, folders are sorted as what is in them will be: ``a-b/c`` before ``a/c``.
+    """
     try:
         with os.scandir(folder) as entries:
-            return [(entry.name, _is_folder(entry)) for entry in entries]
+            found = [(entry.name, _is_folder(entry)) for entry in entries]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise Unreadable(f"{folder} cannot be read: {error.strerror}") from error
+    return sorted(found, key=lambda entry: entry[0] + "/" * (as_folders and entry[1]))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -63,10 +63,10 @@ def find_files(paths: Sequence[Path]) -> dict[Path, Path]:
 def _in_folder(folder: Path) -> list[Path]:
     literal = len(folder.parts)
     try:
-        every = [path for path in expand(folder / "**" / "*.fit*", literal) if path.is_file()]
+        every = [Path(path) for path in expand(folder / "**" / "*.fit*", literal)]
     except Unreadable as error:
         raise ProductError(f"{error}; name the folders that can be read") from error
-    return [path for path in every if path.name.lower().endswith(_ENDINGS)]
+    return [path for path in every if path.name.lower().endswith(_ENDINGS) and path.is_file()]
 
 
 def group(files: Mapping[Path, Path]) -> list[Group]:
@@ -109,7 +109,8 @@ def _with_pattern(members: list[Path]) -> list[Group]:
     folder = Path(os.path.commonpath([path.parent for path in members]))
     below = ["**"] if any(path.parent != folder for path in members) else []
     name = _common_name([path.name for path in members])
-    if list(expand(folder.joinpath(*below, name), len(folder.parts))) != members:
+    matched = expand(folder.joinpath(*below, name), len(folder.parts))
+    if sorted(map(Path, matched)) != members:
         return alone
     return [Group(str(Path(*map(_escape, folder.parts), *below, name)), tuple(members))]
 

@@ -6,8 +6,11 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from jobs.files import Files, InputFile
 from jobs.manifest.globbing import Unreadable, expand, has_magic, is_literal
 from jobs.manifest.mistakes import as_error, nearest
 
@@ -20,24 +23,6 @@ if TYPE_CHECKING:
 _VARIABLE = re.compile(r"\$(?:\{([^}]*)\}|([A-Za-z_]\w*))", re.ASCII)
 # Names compared to suggest the nearest: enough for a folder of products, bounded for one of stars.
 _MOST_COMPARED = 5000
-
-
-class InputFile(NamedTuple):
-    """A file to ingest; a plain tuple that `jobs.plan.plan` takes as it is.
-
-    Attributes
-    ----------
-    product : int
-        Index of its product in the manifest, from 0.
-    path : Path
-        Absolute.
-    size : int
-        Bytes on disk.
-    """
-
-    product: int
-    path: Path
-    size: int
 
 
 class _PathProblem(Exception):
@@ -61,12 +46,12 @@ def resolve(product: Product, manifest_path: Path) -> list[Path]:
         leads through cannot be read, or a file does not lie under the manifest's root.
     """
     try:
-        return [path for path, _ in _files(product, manifest_path)]
+        return [Path(path) for path, _ in _files(product, manifest_path)]
     except _PathProblem as problem:
         raise as_error([_mistake(product, problem)], manifest_path) from None
 
 
-def resolve_all(manifest: Manifest, manifest_path: Path) -> list[InputFile]:
+def resolve_all(manifest: Manifest, manifest_path: Path) -> Files:
     """Return the files of all products, in the manifest's order, sorted within a product.
 
     One file may be named by several products (for other HDUs, say), but not twice for the same
@@ -78,10 +63,11 @@ def resolve_all(manifest: Manifest, manifest_path: Path) -> list[InputFile]:
         As `resolve`, with the mistakes of all products; and if a file is named twice.
     """
     mistakes: list[Mistake] = []
-    files: list[InputFile] = []
+    files = Files()
     for product in manifest.products:
         try:
-            files += [InputFile(product.index, *found) for found in _files(product, manifest_path)]
+            for path, size in _files(product, manifest_path):
+                files.add(product.index, path, size)
         except _PathProblem as problem:
             mistakes.append(_mistake(product, problem))
     mistakes += _named_twice(files, manifest)
@@ -96,13 +82,12 @@ def _mistake(product: Product, problem: _PathProblem) -> Mistake:
     return product.mistake("path", str(problem))
 
 
-def _named_twice(files: list[InputFile], manifest: Manifest) -> Iterator[Mistake]:
+def _named_twice(files: Files, manifest: Manifest) -> Iterator[Mistake]:
     """Yield one mistake for each two products that share files, not one for each file."""
     first: dict[tuple[str, object], int] = {}
     shared: dict[tuple[int, int], list[Path]] = {}
-    uses = [(product.hdus, product.spectrum, product.result) for product in manifest.products]
-    for file in files:
-        earlier = first.setdefault((os.path.normpath(file.path), uses[file.product]), file.product)
+    for file, use in _perhaps_twice(files, manifest):
+        earlier = first.setdefault(use, file.product)
         if earlier != file.product:
             shared.setdefault((earlier, file.product), []).append(file.path)
     for (earlier, later), paths in shared.items():
@@ -115,28 +100,52 @@ def _named_twice(files: list[InputFile], manifest: Manifest) -> Iterator[Mistake
         )
 
 
-def _files(product: Product, manifest_path: Path) -> list[tuple[Path, int]]:
-    """Return the files of a product with their sizes in bytes."""
+def _perhaps_twice(
+    files: Files, manifest: Manifest
+) -> Iterator[tuple[InputFile, tuple[str, object]]]:
+    """Yield files whose name and use have a hash that others have, too, and these two."""
+    if len(manifest.products) == 1:
+        return
+    of_product = [(product.hdus, product.spectrum, product.result) for product in manifest.products]
+
+    def uses() -> Iterator[tuple[str, object]]:
+        for product, path, _ in files:
+            yield os.path.normpath(path), of_product[product]
+
+    hashes = np.fromiter(map(hash, uses()), dtype=np.int64, count=len(files))
+    ordered = np.sort(hashes)
+    twice = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
+    for place in np.flatnonzero(np.isin(hashes, list(twice))).tolist() if twice else ():
+        product, path, _ = file = files[place]
+        yield file, (os.path.normpath(path), of_product[product])
+
+
+def _files(product: Product, manifest_path: Path) -> Iterator[tuple[str, int]]:
+    """Yield the files of a product with their sizes in bytes."""
     folder = manifest_path.parent.absolute()
     files = _found(product, folder)
-    if product.root is not None:
-        _refuse_outside([path for path, _ in files], product.root, folder)
-    return files
+    return files if product.root is None else _inside(files, product.root, folder)
 
 
-def _refuse_outside(paths: list[Path], root: Root, folder: Path) -> None:
-    """Raise if a file does not lie under the root, wherever ``..`` and links lead."""
+def _inside(
+    files: Iterator[tuple[str, int]], root: Root, folder: Path
+) -> Iterator[tuple[str, int]]:
+    """Yield files; raise if one does not lie under the root, wherever ``..`` and links lead."""
     top = _top(root, folder)
-    outside = [(path, real) for path in paths if not (real := _real(path)).is_relative_to(top)]
-    if not outside:
-        return
-    path, real = outside[0]
-    which = "" if path == real else f", which is {real},"
-    are = f" and {len(outside) - 1} more files are" if len(outside) > 1 else " is"
-    raise _PathProblem(
-        f"{path}{which}{are} not under the root {top} (line {root.line}); name files under it, or "
-        "correct the root"
-    )
+    first, number = "", 0
+    for path, size in files:
+        if Path(os.path.realpath(path)).is_relative_to(top):
+            yield path, size
+        else:
+            first, number = first or path, number + 1
+    if number:
+        real = os.path.realpath(first)
+        which = "" if first == real else f", which is {real},"
+        are = f" and {number - 1} more files are" if number > 1 else " is"
+        raise _PathProblem(
+            f"{first}{which}{are} not under the root {top} (line {root.line}); name files under "
+            "it, or correct the root"
+        )
 
 
 def _top(root: Root, folder: Path) -> Path:
@@ -146,27 +155,29 @@ def _top(root: Root, folder: Path) -> Path:
         raise _RootProblem(str(problem)) from None
     if not os.path.isdir(top):  # noqa: PTH112 - Path.is_dir raises for names that are too long
         raise _RootProblem(f"there is no folder {top}; make it, or correct the root")
-    return _real(top)
+    return Path(os.path.realpath(top))
 
 
-def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))
-
-
-def _found(product: Product, folder: Path) -> list[tuple[Path, int]]:
+def _found(product: Product, folder: Path) -> Iterator[tuple[str, int]]:
     text = _expanded(product.path)
     pattern = folder / text
     if not has_magic(text) or is_literal(pattern):
-        return [_one(pattern)]
+        yield str(pattern), _one(pattern)
+        return
+    files = others = 0
     try:
         literal = 1 if Path(text).is_absolute() else len(folder.parts)
-        found = list(expand(pattern, literal))
+        for path in expand(pattern, literal):
+            size = _size(path)
+            if size is None:
+                others += 1
+            else:
+                files += 1
+                yield path, size
     except Unreadable as error:
         raise _PathProblem(f"{error}; the glob {pattern} leads through it") from error
-    files = [(path, size) for path, size in map(_size, found) if size is not None]
     if not files:
-        raise _PathProblem(_nothing_matches(pattern, literal, len(found)))
-    return files
+        raise _PathProblem(_nothing_matches(pattern, literal, others))
 
 
 def _expanded(text: str) -> str:
@@ -190,20 +201,20 @@ def _expanded(text: str) -> str:
     return _VARIABLE.sub(value, home)
 
 
-def _size(path: Path) -> tuple[Path, int | None]:
+def _size(path: str) -> int | None:
     """Return the size of what a glob matched; None for a folder, device or other non-file."""
     try:
-        status = path.stat()
+        status = os.stat(path)  # noqa: PTH116 - Path is slow by the hundred thousand
     except FileNotFoundError as error:
-        what = "a link to nothing" if path.is_symlink() else "gone since it was listed"
+        what = "a link to nothing" if os.path.islink(path) else "gone since it was listed"  # noqa: PTH114
         raise _PathProblem(f"{path} is {what}; remove it, or make the glob narrower") from error
     except OSError as error:
         raise _PathProblem(f"{path} cannot be read: {error.strerror}") from error
-    return path, status.st_size if stat.S_ISREG(status.st_mode) else None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
-def _one(path: Path) -> tuple[Path, int]:
-    """Return the one file that a path without a glob names."""
+def _one(path: Path) -> int:
+    """Return the size of the one file that a path without a glob names."""
     try:
         status = path.stat()
     except OSError as error:
@@ -212,7 +223,7 @@ def _one(path: Path) -> tuple[Path, int]:
         raise _PathProblem(f"{path} is a folder; name its files, as in {path / '*.fits'}")
     if not stat.S_ISREG(status.st_mode):
         raise _PathProblem(f"{path} is a device or pipe; expected a file")
-    return path, status.st_size
+    return status.st_size
 
 
 def _not_there(path: Path, error: OSError) -> str:

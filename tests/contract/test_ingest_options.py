@@ -228,6 +228,22 @@ def test_ignored_and_new_columns_leave_no_trace(job: Job, tmp_path: Path) -> Non
     check_product(job.target, path, SLAM, skip=["teff"])
 
 
+def test_an_ignored_column_that_only_some_files_have_is_in_no_tasks_way(
+    job: Job, tmp_path: Path
+) -> None:
+    extra = {"brand_new": np.arange(ROWS)}
+    make_product(tmp_path, SLAM, "DR20", ROWS, name="a.fits", add=extra)
+    entry = {"path": tmp_path / "?.fits", "ignore": ["brand_new"]}
+    first = job.ingest(entry)
+    make_product(tmp_path, SLAM, "DR20", ROWS, name="b.fits", first=ROWS)
+
+    rest = job.ingest(entry)  # of which only the second is to be checked
+    shares = [job.ingest(entry, shard=(index, 2), force=True) for index in (0, 1)]
+
+    assert first["totals"]["inserted"] == rest["totals"]["inserted"] == ROWS
+    assert [share["totals"]["updated"] for share in shares] == [ROWS, ROWS]
+
+
 def test_names_of_columns_may_be_in_capitals(job: Job, tmp_path: Path) -> None:
     from jobs.datamodel import layout
 

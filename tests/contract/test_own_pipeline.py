@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import datetime
 import textwrap
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from peewee import CharField, SmallIntegerField
+from peewee import (
+    CharField,
+    DateField,
+    DecimalField,
+    Field,
+    FixedCharField,
+    JSONField,
+    SmallIntegerField,
+    TimeField,
+    TimestampField,
+    UUIDField,
+)
+from playhouse.postgres_ext import ArrayField, BinaryJSONField, DateTimeTZField
 
 from astra.errors import ManifestError
 from astra.fields import (
@@ -29,9 +42,10 @@ from astra.fields import (
 from astra.models import BossCombinedSpectrum, BossVisitSpectrum, Source, Spectrum, base
 from astra.models.pipeline import PipelineOutputMixin
 from astra.table import to_table
+from jobs.export import export
 from tests.fixtures.databases import Target
 from tests.fixtures.jobs import DONE, Job, write_manifest
-from tests.fixtures.products import make_product
+from tests.fixtures.products import make_product, read_with_astropy
 
 
 class Kettle(PipelineOutputMixin):
@@ -65,13 +79,55 @@ class Teapot(PipelineOutputMixin):
     volume = FloatField()
 
 
+class OddField(IntegerField):
+    """Takes odd numbers, and stores the even ones before them."""
+
+    def db_value(self, value: Any) -> Any:
+        if value is not None and value % 2 == 0:
+            raise ValueError("that is even")
+        return None if value is None else value - 1
+
+
+class RangeField(Field):
+    """A type that PostgreSQL knows, and checks, and Peewee does not."""
+
+    field_type = "INT4RANGE"
+
+
+class Almanac(PipelineOutputMixin):
+    """A pipeline with columns whose types have no form in bulk, and one beside them."""
+
+    teff = FloatField(null=True)
+    night = DateField(null=True)
+    hour = TimeField(null=True)
+    sign = FixedCharField(max_length=4, null=True)
+    price = DecimalField(max_digits=6, decimal_places=2, null=True)
+    mark = UUIDField(null=True)
+    notes = JSONField(null=True)
+    stamp = TimestampField(null=True, utc=True, resolution=6)
+    odd = OddField(null=True)
+    band = RangeField(null=True)
+    until = DateField(default=datetime.date(2026, 12, 31))
+
+
+class Lines(PipelineOutputMixin):
+    """A pipeline with columns of types that only PostgreSQL has."""
+
+    depths = ArrayField(DoubleField, null=True, index=False)
+    narrow = ArrayField(FloatField, null=True, index=False)
+    counts = ArrayField(IntegerField, null=True, index=False)
+    found = BinaryJSONField(null=True, index=False)
+    seen = DateTimeTZField(null=True)
+
+
 KETTLE = f"{__name__}:Kettle"
+ALMANAC = f"{__name__}:Almanac"
 
 
 @pytest.fixture
 def own(job: Job) -> Iterator[Job]:
     """The job, with the tables of the pipelines here."""
-    classes = (Kettle, Teapot)
+    classes = (Kettle, Teapot, Almanac)
     with base.database.bind_ctx(classes, bind_refs=False, bind_backrefs=False):
         for model in classes:
             model._meta.schema = job.target.config["database"].get("schema")
@@ -139,6 +195,171 @@ def test_a_column_of_each_kind_comes_in_and_is_queried(own: Job, tmp_path: Path)
     table = to_table(Kettle.select(Kettle.teff, Kettle.flag_cold).order_by(Kettle.spectrum_pk))
     assert str(table["teff"].unit) == "K"
     assert table["flag_cold"].tolist() == [False, True, False]
+
+
+def almanac(path: Path, **odd: Any) -> Path:
+    """Write an almanac of five rows, the last of them missing, with some columns otherwise."""
+    columns = {
+        "sdss_id": np.arange(1, 6),
+        "spectrum_pk": np.arange(11, 16),
+        "teff": np.array([-0.0, 0.1, np.inf, 1e-45, np.nan], dtype="f4"),
+        "night": np.array(["2026-01-02", "0001-01-01", "9999-12-31", "2024-02-29", ""]),
+        "hour": np.array(["01:02:03", "23:59:59.999999", "00:00", "12:00", ""]),
+        "sign": np.array([b"Leo", b"abcd", "é".encode(), b"a b", b""]),
+        "price": np.array([0.5, -1234.25, 0.1, 9999.99, np.nan]),
+        "mark": np.array([str(uuid.UUID(int=n)) for n in range(4)] + [""]),
+        "notes": np.array(["one", '"', "{}", "\\", ""]),
+        "stamp": np.array(["2026-01-02T03:04:05.678901", *["2026-01-02T03:04:05+01:00"] * 3, ""]),
+        "odd": np.array([1, 3, 5, 2**31 - 1, -1], dtype="i4"),
+        "band": np.array(["[1,5)", "empty", "[1,)", "(,)", ""]),
+    }
+    return write(path, **{**columns, **odd})
+
+
+def test_types_without_a_form_in_bulk_come_in_and_are_queried(own: Job, tmp_path: Path) -> None:
+    path = almanac(tmp_path / "almanac.fits")
+
+    report = own.ingest({"path": path, "result": ALMANAC})
+
+    assert report["status"] == "done", report
+    rows = list(Almanac.select().order_by(Almanac.spectrum_pk))
+    assert [str(row.teff) for row in rows[:3]] == ["-0.0", str(float(np.float32(0.1))), "inf"]
+    assert [row.night for row in rows[:2]] == [datetime.date(2026, 1, 2), datetime.date(1, 1, 1)]
+    assert rows[1].hour == datetime.time(23, 59, 59, 999999)
+    assert [row.sign for row in rows] == ["Leo", "abcd", "é", "a b", None]
+    assert [str(row.price) for row in rows[1:3]] in (["-1234.25", "0.10"], ["-1234.25", "0.1"])
+    assert rows[3].mark == uuid.UUID(int=3)
+    assert [row.notes for row in rows] == ["one", '"', "{}", "\\", None]
+    assert rows[0].stamp == datetime.datetime(2026, 1, 2, 3, 4, 5, 678901)  # noqa: DTZ001
+    assert rows[1].stamp == datetime.datetime(2026, 1, 2, 2, 4, 5)  # noqa: DTZ001
+    assert own.target.fetch("SELECT sum(odd) FROM {schema}almanac") == [(0 + 2 + 4 + 2**31 - 2,)]
+    assert {row.until for row in rows} == {datetime.date(2026, 12, 31)}
+    last = rows[-1]
+    missing = ("teff", "night", "hour", "sign", "price", "mark", "notes", "stamp", "odd", "band")
+    assert [getattr(last, name) for name in missing] == [None] * len(missing)
+    assert Almanac.select().where(Almanac.night < datetime.date(2025, 1, 1)).count() == 2
+
+    again = own.ingest({"path": path, "result": ALMANAC}, force=True)
+
+    assert again["totals"]["updated"] == 5
+    assert export(ALMANAC, tmp_path / "out.fits").tables == (("Almanac", 5),)
+    preview = own.ingest({"path": path, "result": ALMANAC}, force=True, dry_run=True)
+    assert set(preview["products"][0]["changes"]) <= {"band"}  # which is read as another type
+
+
+@pytest.mark.parametrize(
+    ("odd", "reason"),
+    [
+        ({"night": ["soon"]}, "night: 'soon' does not go into a DateField: it is no date in ISO"),
+        ({"night": ["2026-01-02T03:04"]}, "it is no date in ISO 8601"),
+        ({"hour": ["25:00"]}, "hour: '25:00' does not go into a TimeField: it is no time of day"),
+        ({"hour": ["12:00+01:00"]}, "it has a zone"),
+        ({"sign": ["abcde"]}, "sign: 'abcde' does not go into a FixedCharField"),
+        ({"sign": [" ab"]}, "it would be stored as 'ab'"),
+        (
+            {"price": [0.125]},
+            "price: 0.125 does not go into a DecimalField: it has more than 2 dec",
+        ),
+        ({"price": [10000.0]}, "it is out of the range of 6 digits"),
+        ({"price": [np.inf]}, "it is not finite"),
+        ({"price": ["a lot"]}, "'a lot' does not go into a DecimalField: it is no number"),
+        ({"mark": ["a cross"]}, "mark: 'a cross' does not go into a UUIDField: badly formed"),
+        ({"stamp": ["now"]}, "stamp: 'now' does not go into a TimestampField"),
+        ({"odd": np.array([2])}, "odd: 2 does not go into a OddField: that is even"),
+    ],
+)
+def test_what_a_type_without_a_form_in_bulk_does_not_take_is_set_aside(
+    own: Job, tmp_path: Path, odd: dict[str, Any], reason: str
+) -> None:
+    ((name, first),) = odd.items()
+    usual = {"night": "2026-01-02", "hour": "01:02", "sign": "Leo", "mark": str(uuid.UUID(int=1))}
+    usual |= {"price": "0.5" if isinstance(first[0], str) else 0.5, "odd": 1, "stamp": "2026-01-02"}
+    values = np.array([*first, *[usual[name]] * 4])
+    path = almanac(tmp_path / "almanac.fits", **{name: values})
+
+    report = own.ingest({"path": path, "result": ALMANAC})
+
+    assert report["totals"]["inserted"] == 4
+    (told,) = reasons(report)
+    assert reason in told
+    assert sorted(row.spectrum_pk for row in Almanac.select()) == [12, 13, 14, 15]
+
+
+def test_what_only_the_server_knows_to_be_wrong_is_set_aside_too(own: Job, tmp_path: Path) -> None:
+    bands = np.array(["[1,5)", "[5,1)", "[2,3)", "wide", "[3,4)"])
+    path = almanac(tmp_path / "almanac.fits", band=bands)
+
+    report = own.ingest({"path": path, "result": ALMANAC})
+
+    there = sorted(row.spectrum_pk for row in Almanac.select())
+    if own.target.kind == "sqlite":  # which takes whatever it is given
+        assert there == [11, 12, 13, 14, 15]
+        return
+    assert there == [11, 13, 15]
+    assert reasons(report) == [
+        "range lower bound must be less than or equal to range upper bound",
+        'malformed range literal: "wide"',
+    ]
+    again = own.ingest({"path": path, "result": ALMANAC}, force=True)
+    assert (again["totals"]["updated"], again["totals"]["rejected"]) == (3, 2)
+
+
+def reasons(report: dict[str, Any]) -> list[str]:
+    """Return why each row was set aside, as the file of rejected rows has it."""
+    rejects = read_with_astropy(Path(report["products"][0]["rejects"]))
+    return [reason.decode() for reason in rejects["REASON"].tolist()]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "why"),
+    [
+        ("night", np.zeros(5), "a float cannot go into a DateField"),
+        ("price", np.zeros((5, 2)), "a vector of 2 cannot go into a DecimalField"),
+        ("notes", np.zeros(5, dtype="c8"), "a complex number cannot go into a JSONField"),
+    ],
+)
+def test_a_type_that_can_never_fit_is_told_before_anything_is_written(
+    own: Job, tmp_path: Path, name: str, values: Any, why: str
+) -> None:
+    path = almanac(tmp_path / "almanac.fits", **{name: values})
+
+    with pytest.raises(ManifestError, match=why):
+        own.ingest({"path": path, "result": ALMANAC})
+
+
+@pytest.mark.parametrize(
+    "job", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
+)
+def test_types_that_only_postgresql_has(own: Job, tmp_path: Path) -> None:
+    Lines._meta.schema = own.target.config["database"]["schema"]
+    with base.database.bind_ctx([Lines], bind_refs=False, bind_backrefs=False):
+        base.database.create_tables([Lines])
+        path = write(
+            tmp_path / "lines.fits",
+            spectrum_pk=np.arange(1, 5),
+            depths=np.array([[-0.0, np.nan], [0.1, np.inf], [0, 0], [0, 0]]),
+            narrow=np.array([[-0.0, 0.5], [np.nan, 1], [0.1, 0], [0, 0]]),
+            counts=np.array([[1, -1], [2**31 - 1, 0], [0, 0], [2**31, 0]]),
+            found=np.array([[True, False]] * 4),
+            seen=np.array(["2026-01-02T03:04:05", "2026-01-02T03:04:05+01:00", "", ""]),
+        )
+
+        report = own.ingest({"path": path, "result": f"{__name__}:Lines"})
+
+        one, two = Lines.select().order_by(Lines.spectrum_pk)
+        assert str([one.depths, two.depths]) == "[[-0.0, nan], [0.1, inf]]"
+        assert str([one.narrow, two.narrow]) == "[[-0.0, 0.5], [nan, 1.0]]"
+        assert [one.counts, two.counts] == [[1, -1], [2**31 - 1, 0]]
+        assert one.found == [True, False]
+        assert (one.seen - two.seen).total_seconds() == 3600
+        assert one.seen == datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
+        assert reasons(report) == [
+            "narrow: [0.1, 0.0] does not go into a ArrayField: an element is not exactly a float32",
+            'value "2147483648" is out of range for type integer',
+        ]
+        base.database.drop_tables([Lines])
+    Lines._meta.schema = None
+    del Lines._meta.table
 
 
 def test_a_second_run_updates_in_place(own: Job, tmp_path: Path) -> None:

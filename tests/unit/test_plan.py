@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from astra.errors import UsageError
+from jobs.files import Files
 from jobs.plan import (
     PART_BYTES,
     Shard,
     Unit,
-    count_files,
+    Units,
     deal,
-    files_text,
     parse_shard,
     plan,
     shard_from_environment,
@@ -27,13 +27,13 @@ SIZES = st.lists(st.integers(0, 2**40) | st.just(0), max_size=60)
 SHARDS = st.integers(1, 80)
 
 
-def units_of(sizes: list[int]) -> list[Unit]:
-    return plan((0, Path(f"{number}.fits.gz"), size) for number, size in enumerate(sizes))
+def units_of(sizes: list[int]) -> Units:
+    return plan(Files((0, f"{number}.fits.gz", size) for number, size in enumerate(sizes)))
 
 
 def test_a_plan_numbers_the_files_in_their_order() -> None:
     files = [(0, Path("b"), 5), (0, Path("a"), 3), (2, Path("b"), 5)]
-    assert plan(files) == [
+    assert list(plan(Files(files))) == [
         Unit(order=0, product=0, path=Path("b"), size=5),
         Unit(order=1, product=0, path=Path("a"), size=3),
         Unit(order=2, product=2, path=Path("b"), size=5),
@@ -45,7 +45,7 @@ class TestALargeFile:
 
     @given(size=st.integers(1, 2**36), rows=st.integers(0, 2**40))
     def test_has_each_row_in_one_part(self, size: int, rows: int) -> None:
-        units = plan([(0, Path("a.fits"), size)])
+        units = plan(Files([(0, "a.fits", size)]))
         ends = [unit.rows(rows) for unit in units]
         assert ends[0].start == 0
         assert ends[-1].stop == rows
@@ -54,7 +54,7 @@ class TestALargeFile:
 
     @given(size=st.integers(1, 2**36))
     def test_is_shared_evenly(self, size: int) -> None:
-        units = plan([(0, Path("a.fits"), size)])
+        units = plan(Files([(0, "a.fits", size)]))
         sizes = [unit.size for unit in units]
         assert sum(sizes) == size
         assert max(sizes) - min(sizes) <= 1
@@ -67,10 +67,11 @@ class TestALargeFile:
 
     def test_is_one_file_in_words_and_numbers(self) -> None:
         small, large = (0, Path("b.fits"), 5), (0, Path("a.fits"), 4 * PART_BYTES)
-        units = plan([small, large])
-        assert count_files(units) == 2
-        assert files_text(units) == "5 parts of 2 files"
-        assert files_text(units[:1]) == "1 file"
+        units = plan(Files([small, large]))
+        assert [unit.path.name for unit in units.one_of_each_file()] == ["b.fits", "a.fits"]
+        assert str(units) == "5 parts of 2 files"
+        assert str(units.pick([0])) == "1 file"
+        assert units.bytes == 5 + 4 * PART_BYTES
 
 
 class TestADeal:
@@ -79,17 +80,20 @@ class TestADeal:
         units = units_of(sizes)
         dealt = deal(units, shards)
         assert len(dealt) == shards
-        assert sorted((unit for share in dealt for unit in share), key=lambda u: u.order) == units
+        assert sorted((unit for share in dealt for unit in share), key=lambda u: u.order) == list(
+            units
+        )
         for share in dealt:
             assert [unit.order for unit in share] == sorted(unit.order for unit in share)
 
-    @given(sizes=SIZES, shards=SHARDS, random=st.randoms(use_true_random=False))
-    def test_does_not_depend_on_the_sequence(
-        self, sizes: list[int], shards: int, random: st.random.Random
+    @given(sizes=SIZES, shards=SHARDS, again=SHARDS)
+    def test_of_a_share_is_disjoint_and_complete(
+        self, sizes: list[int], shards: int, again: int
     ) -> None:
-        units = units_of(sizes)
-        shuffled = random.sample(units, len(units))
-        assert deal(shuffled, shards) == deal(units, shards)
+        for share in deal(units_of(sizes), shards):
+            dealt = deal(share, again)
+            assert sorted(unit.order for own in dealt for unit in own) == [u.order for u in share]
+            assert sum(own.bytes for own in dealt) == share.bytes
 
     @given(sizes=SIZES, shards=SHARDS)
     def test_is_even(self, sizes: list[int], shards: int) -> None:
@@ -114,7 +118,8 @@ class TestADeal:
 
     def test_to_one_is_everything(self) -> None:
         units = units_of([3, 1, 2])
-        assert deal(units, 1) == [units]
+        (share,) = deal(units, 1)
+        assert list(share) == list(units)
 
     def test_to_more_tasks_than_units_leaves_some_empty(self) -> None:
         assert [len(share) for share in deal(units_of([1, 2]), 4)] == [1, 1, 0, 0]
@@ -122,7 +127,7 @@ class TestADeal:
     @pytest.mark.parametrize("shards", [0, -1])
     def test_to_nobody_is_refused(self, shards: int) -> None:
         with pytest.raises(UsageError, match=f"to {shards} shards: expected 1 or more"):
-            deal([], shards)
+            deal(units_of([]), shards)
 
     def test_of_200000_to_1000_is_quick(self) -> None:
         units = units_of([(number * 7919) % 100_003 for number in range(200_000)])

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from astra.chunk import Written
+from jobs.files import Files
 from jobs.plan import plan
 from jobs.progress import LineProgress
 from jobs.samples import write_samples
@@ -44,12 +45,12 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 def test_a_long_job_says_where_it_is_every_ten_seconds(log: pytest.LogCaptureFixture) -> None:
     clock = Clock()
     progress = LineProgress(clock)
-    (unit,) = plan([(0, Path("a.fits"), 5_000_000)])
-    progress.begin([unit], 100 * ROWS)
+    units = plan(Files([(0, "a.fits", 5_000_000)]))
+    progress.begin(units, 100 * ROWS)
     for _ in range(100):
         clock.now += 0.5
         progress.chunk(Path("a.fits"), ROWS, Written(inserted=ROWS), 0.5)
-    progress.end_unit(unit)
+    progress.end_unit(units[0])
     progress.end()
 
     told = lines_of(log)
@@ -62,7 +63,7 @@ def test_a_long_job_says_where_it_is_every_ten_seconds(log: pytest.LogCaptureFix
 def test_a_hundred_thousand_files_have_no_line_each(log: pytest.LogCaptureFixture) -> None:
     clock = Clock()
     progress = LineProgress(clock)
-    units = plan((0, Path(f"{number}.fits"), 10**4) for number in range(100_000))
+    units = plan(Files((0, f"{number}.fits", 10**4) for number in range(100_000)))
     progress.begin(units)
     for number, unit in enumerate(units):
         progress.end_unit(unit)

@@ -41,9 +41,7 @@ class Anything(Model):
 
 
 def of(name: str) -> Storage:
-    storage = storage_of(getattr(Anything, name))
-    assert storage is not None
-    return storage
+    return storage_of(getattr(Anything, name))
 
 
 def outcome(name: str, values: Any, null: Any = None) -> list[Any]:
@@ -61,15 +59,15 @@ def outcome(name: str, values: Any, null: Any = None) -> list[Any]:
 
 def test_keys_and_metadata_have_a_storage() -> None:
     key = storage_of(Source.pk)
-    assert key is not None
     assert (key.kind, key.dtype, key.is_key, key.nullable) == ("integer", ">i8", True, False)
     foreign = storage_of(Slam.source_pk)
-    assert foreign is not None
     assert (foreign.dtype, foreign.nullable, foreign.is_key) == (">i8", True, False)
     needed = storage_of(Slam.spectrum_pk)
-    assert needed is not None
     assert needed.is_key
-    assert storage_of(Anything.money) is None
+    assert (storage_of(Anything.money).kind, storage_of(Anything.money).label) == (
+        "plain",
+        "DecimalField",
+    )
 
 
 @pytest.mark.parametrize(
@@ -91,6 +89,7 @@ def test_keys_and_metadata_have_a_storage() -> None:
         ("text_needed", np.array([b"", b" "]), [b"", b""]),
         ("a_text", np.array(["é".encode()]), ["é".encode()]),
         ("a_short", np.array([b"abc", b"abc "]), [b"abc", b"abc"]),
+        ("a_short", np.array(["é€🌟".encode()]), ["é€🌟".encode()]),
     ],
 )
 def test_what_fits(name: str, values: Any, stored: list[Any]) -> None:
@@ -115,6 +114,7 @@ def test_what_fits(name: str, values: Any, stored: list[Any]) -> None:
         ("a_text", np.array([b"\xff"]), r"'\xff' is not text in UTF-8"),
         ("a_text", np.array([b"\xed\xa0\x80"]), "is not text in UTF-8"),  # a lone surrogate
         ("a_short", np.array([b"abcd"]), "'abcd' is longer than 3 characters"),
+        ("a_short", np.array(["é€🌟x".encode()]), "is longer than 3 characters"),
         ("a_time", np.array([b"soon"]), "'soon' is not a date and time in ISO 8601"),
         ("a_time", np.array([b"0001-01-01T00:00:00+14:00"]), "is not a date and time"),
         ("float_needed", np.array([np.nan], dtype="f4"), "is missing"),
@@ -126,6 +126,16 @@ def test_what_does_not_fit_is_told(name: str, values: Any, reason: str) -> None:
 
     assert isinstance(found, set)
     assert reason in next(iter(found))
+
+
+def test_each_row_is_told_its_own_reason() -> None:
+    too_long, other, good = outcome("a_short", np.array([b"abcd", b"\xff", b"abc"]))
+
+    assert (too_long, other) == (
+        {"'abcd' is longer than 3 characters"},
+        {r"'\xff' is not text in UTF-8"},
+    )
+    assert good == b"abc"
 
 
 def test_the_files_own_null_is_null_whatever_the_value() -> None:
