@@ -1,4 +1,4 @@
-"""A block: columns of many rows, side by side, in the form that both databases take in bulk."""
+"""A block: columns of many rows, side by side, as both databases take them."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ class Block:
 
     columns: Mapping[str, Column]
     rows: int
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a column has Python objects, so that all of it takes the plain way."""
+        return any(column.values.dtype.hasobject for column in self.columns.values())
 
     def take(self, index: NDArray[np.generic]) -> Block:
         """Return a block of the rows that an integer or boolean index picks."""

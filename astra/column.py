@@ -33,11 +33,6 @@ class Column:
     values: NDArray[np.generic]
     null: NDArray[np.bool_] | None = None
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether the values are Python objects, which take the plain way."""
-        return self.values.dtype.hasobject
-
     def take(self, index: NDArray[np.generic] | slice) -> Column:
         """Return the rows that an integer or boolean index, or a slice, picks."""
         return Column(self.values[index], None if self.null is None else self.null[index])

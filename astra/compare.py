@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from astra import plain
 from astra.backends.sqlite import rows_of
 from astra.block import Block
 from astra.upsert import GENERATED, kept
@@ -93,7 +94,7 @@ def _compare_row(
     changes: dict[str, Change],
 ) -> None:
     for each, before, raw in zip(fields, old, new, strict=True):
-        after = each.python_value(getattr(raw, "adapted", raw))  # psycopg2 wraps bytes and JSON
+        after = plain.read(each, raw)
         if before is None and isinstance(after, float) and np.isnan(after):
             continue
         if not _equal(before, after):

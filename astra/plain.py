@@ -52,10 +52,16 @@ def adapt(field: Field, value: Any) -> Any:
         return bound
     if isinstance(bound, str) and "\0" in bound:
         raise ValueError("a text with a NUL in it, which PostgreSQL cannot store")
-    read = field.python_value(getattr(bound, "adapted", bound))  # psycopg2 wraps bytes and JSON
-    if isinstance(read, str) and isinstance(field, DateField | TimeField | DateTimeField):
+    if isinstance(read(field, bound), str) and isinstance(
+        field, DateField | TimeField | DateTimeField
+    ):
         raise ValueError(f"{value!r} is neither a date nor a time")
     return bound
+
+
+def read(field: Field, bound: Any) -> Any:
+    """Return what a field makes of a value that the driver is given, as if it were stored."""
+    return field.python_value(getattr(bound, "adapted", bound))  # psycopg2 wraps bytes and JSON
 
 
 def objects(values: list[Any]) -> NDArray[Any]:
@@ -177,8 +183,8 @@ def _timestamp(field: Any, value: Any) -> Any:
         return value
     naive = _moment(field, value)
     time = naive.replace(tzinfo=datetime.UTC)
-    read = field.python_value(field.db_value(time))
-    if (read.replace(tzinfo=datetime.UTC) if field.utc else read.astimezone(datetime.UTC)) != time:
+    back = field.python_value(field.db_value(time))
+    if (back.replace(tzinfo=datetime.UTC) if field.utc else back.astimezone(datetime.UTC)) != time:
         raise ValueError("it would be rounded")
     return time
 

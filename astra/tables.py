@@ -150,7 +150,7 @@ class Tables:
             if set(key) == set(known_by) or not set(key) <= have:
                 continue
             keys = conflict_keys(block, key)
-            if any(column.is_plain for column in keys.columns.values()):
+            if keys.is_plain:
                 continue
             rejected |= {r: f"{_tell(keys, key, r)} stands twice" for r in _repeated(keys, key)}
             position, stored = self.backend.find(model, keys, known_by)

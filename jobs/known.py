@@ -90,19 +90,19 @@ def identify(unit: Unit, product: Product) -> Identity:
     )
 
 
-def is_done(entries: Sequence[Mapping[str, Any]], file: Identity) -> bool:
+def is_done(entries: Entries, file: Identity) -> bool:
     """Tell from the ledger whether all HDUs of a part of a file are in, as it is now."""
     done = [entry for entry in entries_of(entries, file) if entry["status"] == "done"]
     return bool(done) and len(done) >= done[0]["hdus"]
 
 
-def entries_of(entries: Sequence[Mapping[str, Any]], file: Identity) -> list[Mapping[str, Any]]:
+def entries_of(entries: Entries, file: Identity) -> list[Mapping[str, Any]]:
     """Return those of a file's entries that speak of a part of it, as it is now."""
     names = ("size", "mtime_ns", "settings", "part", "parts")
     return [e for e in entries if all(e[name] == getattr(file, name) for name in names)]
 
 
-def rows_done(entries: Sequence[Mapping[str, Any]], table: Identity) -> int:
+def rows_done(entries: Entries, table: Identity) -> int:
     """Return from the ledger how many rows of a part of an HDU are in, as it is now."""
     for entry in entries:
         same = all(entry[name] == getattr(table, name) for name in ("hdu", "target", "part"))

@@ -15,7 +15,6 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
-from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 from astra.errors import UsageError
@@ -139,12 +138,13 @@ class Units:
 
     def whole_products(self) -> list[int]:
         """Return the products of which these are all units."""
-        here = Counter(self._files.products[self._place(order)[0]] for order in self._orders)
-        ends = pairwise(chain([0], self._ends))
-        every: Counter[int] = Counter()
-        for product, (start, end) in zip(self._files.products, ends, strict=True):
-            every[product] += end - start
+        every = plan(self._files)._of_products()
+        here = self._of_products()
         return [product for product, number in every.items() if here[product] == number]
+
+    def _of_products(self) -> Counter[int]:
+        """Return how many of them each product has."""
+        return Counter(self._files.products[self._place(order)[0]] for order in self._orders)
 
     def __str__(self) -> str:
         """Return how many files, or parts of files: ``3 files``, ``8 parts of 2 files``."""

@@ -133,7 +133,7 @@ class _Shaper:
         if target is self.mapping.source and name == "pk":
             storage = _INTEGER  # a wish, not a key
         else:
-            storage = _storage(target, name)
+            storage = storage_of(target.model._meta.fields[name])
         if index in self._missing and takes_as_is(storage, self.mapping.table.columns[index]):
             return Column(values.values, self._missing[index])
         if name == "v_astra":
@@ -155,7 +155,7 @@ class _Shaper:
         self, target: Target, name: str, values: list[Any], column: Column | None
     ) -> Column:
         """Return a column that has each file's header's or the manifest's value in its rows."""
-        storage = _storage(target, name)
+        storage = storage_of(target.model._meta.fields[name])
         if not storage.nullable:
             default = target.model._meta.fields[name].default  # of bit fields, 0
             values = [default if value is None else value for value in values]
@@ -200,10 +200,6 @@ class _Shaper:
             wrong = (one != other) & (one >= 0) & (other >= 0)
             name = self.mapping.table.columns[first].name
             self._note(index, [(wrong, _always(f"names another source than {name}"))])
-
-
-def _storage(target: Target, name: str) -> Storage:
-    return storage_of(target.model._meta.fields[name])
 
 
 def _always(reason: str) -> Callable[[int], str]:

@@ -150,7 +150,7 @@ class PostgresBackend:
         """Copy rows straight into the table."""
         names = list(block.columns)
         columns = ", ".join(column_names(model, names))
-        self._copy_in(f"{table_name(model)} ({columns})", block)
+        self._put_in(f"{table_name(model)} ({columns})", block)
 
     def upsert(
         self, model: type[Model], block: Block, conflict: Sequence[str], update: Sequence[str]
@@ -203,7 +203,7 @@ class PostgresBackend:
     def _stage(self, model: type[Model], block: Block) -> None:
         """Fill the temporary table."""
         self._make_stage(model, block)
-        self._copy_in(_STAGE, block)
+        self._put_in(_STAGE, block)
 
     def _make_stage(self, model: type[Model], block: Block) -> None:
         columns = ", ".join(column_names(model, block.columns))
@@ -212,8 +212,9 @@ class PostgresBackend:
             f"SELECT {columns} FROM {table_name(model)} WITH NO DATA; {_BY_INDEX}"
         )
 
-    def _copy_in(self, target: str, block: Block) -> None:
-        if any(column.is_plain for column in block.columns.values()):
+    def _put_in(self, target: str, block: Block) -> None:
+        """Put rows in by COPY, or by INSERT if a column has Python objects."""
+        if block.is_plain:
             self._insert_values(target, _parameters(block))
             return
         sql = f"COPY {target} FROM STDIN (FORMAT binary)"
@@ -233,7 +234,7 @@ class PostgresBackend:
 
     def refused(self, model: type[Model], block: Block) -> list[tuple[int, str]]:
         """Return the rows with a value that the server does not take, and what it says of each."""
-        if not any(column.is_plain for column in block.columns.values()):
+        if not block.is_plain:
             return []
         self._make_stage(model, block)
         found = self._refused(list(_parameters(block)), 0)

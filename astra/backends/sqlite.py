@@ -74,9 +74,9 @@ class SqliteBackend:
         changed = [name for name in update if name not in conflict]
         # To set a foreign key takes long, even to what it is: the row it points to is looked up,
         # and its index is written.  So a row is first looked for as one that keeps its own.
-        keys_of_others = [n for n in changed if isinstance(model._meta.fields[n], ForeignKeyField)]
-        own = [name for name in changed if name not in keys_of_others]
-        updated = self._update(model, keyed, own, (*conflict, *keys_of_others)) if own else 0
+        references = [n for n in changed if isinstance(model._meta.fields[n], ForeignKeyField)]
+        own = [name for name in changed if name not in references]
+        updated = self._update(model, keyed, own, (*conflict, *references)) if own else 0
         if updated < block.rows:
             # The transaction holds the write lock: nobody else can add them.
             there = self.find(model, keys, ())[0]
@@ -90,7 +90,7 @@ class SqliteBackend:
     def _update(
         self, model: type[Model], block: Block, changed: Sequence[str], match: Sequence[str]
     ) -> int:
-        """Update the rows that are there, and return how many."""
+        """Update the rows that are there and have what `match` names; return how many."""
         names, rows = bulk_rows(block.select([*changed, *match]))
         return self._execute_many(_update_sql(model, names, match), rows)
 
@@ -202,7 +202,10 @@ class SqliteBackend:
 
 
 def _update_sql(model: type[Model], fields: Sequence[str], match: Sequence[str]) -> str:
-    """Return the update of one row; the parameters are the fields, numbered in their order."""
+    """Return the update of one row; the parameters are the fields, numbered in their order.
+
+    IS finds a NULL, too, and uses an index as ``=`` does.
+    """
     columns = dict(zip(fields, column_names(model, fields), strict=True))
     number = {name: f"?{n}" for n, name in enumerate(fields, start=1)}
     values = ", ".join(f"{columns[n]} = {number[n]}" for n in fields if n not in match)

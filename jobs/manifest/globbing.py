@@ -42,7 +42,7 @@ def is_literal(path: Path) -> bool:
 def expand(pattern: Path, literal: int) -> Iterator[str]:
     """Yield what an absolute glob matches, sorted as text, each once.
 
-    One folder after the other is listed, so that a large tree takes no memory.
+    One folder after the other is listed, so that a large tree takes little memory.
 
     ``*``, ``?`` and ``[...]`` match within a name, ``**`` any number of folders, links included;
     a name that begins with a dot is matched only by a pattern that does.

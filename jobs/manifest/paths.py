@@ -103,21 +103,22 @@ def _named_twice(files: Files, manifest: Manifest) -> Iterator[Mistake]:
 def _perhaps_twice(
     files: Files, manifest: Manifest
 ) -> Iterator[tuple[InputFile, tuple[str, object]]]:
-    """Yield files whose name and use have a hash that others have, too, and these two."""
+    """Yield each file whose path and use another one may have, too, with the two.
+
+    All are compared by a hash, which takes eight bytes a file.
+    """
     if len(manifest.products) == 1:
         return
     of_product = [(product.hdus, product.spectrum, product.result) for product in manifest.products]
 
-    def uses() -> Iterator[tuple[str, object]]:
-        for product, path, _ in files:
-            yield os.path.normpath(path), of_product[product]
+    def use_of(file: InputFile) -> tuple[str, object]:
+        return os.path.normpath(file.path), of_product[file.product]
 
-    hashes = np.fromiter(map(hash, uses()), dtype=np.int64, count=len(files))
+    hashes = np.fromiter((hash(use_of(file)) for file in files), dtype=np.int64, count=len(files))
     ordered = np.sort(hashes)
     twice = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
     for place in np.flatnonzero(np.isin(hashes, list(twice))).tolist() if twice else ():
-        product, path, _ = file = files[place]
-        yield file, (os.path.normpath(path), of_product[product])
+        yield files[place], use_of(files[place])
 
 
 def _files(product: Product, manifest_path: Path) -> Iterator[tuple[str, int]]:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
 import json
 import os
 import sys
@@ -735,6 +736,23 @@ class TestAPath:
     )
     def test_leads_to(self, tree: Path, written: str, files: list[str]) -> None:
         assert found(written, tree) == files
+
+    @pytest.mark.parametrize(
+        "written",
+        ["*/*.fits", "**/*.fits", "a*/**", "**/a/**/*.fits", "**/**/x.fits", "**/*/**/*.fits"],
+    )
+    def test_with_stars_gives_each_file_once_in_the_order_of_its_text(
+        self, tmp_path: Path, written: str
+    ) -> None:
+        for name in ("a", "a-b", "a0", "a/a", "a/a-b", "a/a.fits", "a/a/a", "b/a"):
+            (tmp_path / name).mkdir(parents=True)
+            (tmp_path / name / "x.fits").touch()
+        (tmp_path / "a.fits").touch()
+        others = glob.glob(str(tmp_path / written), recursive=True)  # noqa: PTH207 - ** of Path.glob is folders
+
+        files = resolve(Product(path=written), tmp_path / "manifest.yml")
+
+        assert [str(file) for file in files] == sorted({o for o in others if Path(o).is_file()})
 
     def test_starts_at_the_manifest_not_at_the_current_folder(
         self, tree: Path, monkeypatch: pytest.MonkeyPatch
