@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import queue
 import threading
@@ -203,8 +202,12 @@ class Reader:
             step = min(self.batch_rows, max(1, _BATCH_BYTES // max(table.row_bytes, 1)))
             for start in range(first, last, step):
                 count = min(step, last - start)
-                raw = fits.read_bytes(descriptor, unit.path, table, start, count)
-                yield Origin(unit, mapping, Claim(identity, start, count), raw)
+                yield Origin(
+                    unit,
+                    mapping,
+                    Claim(identity, start, count),
+                    fits.read_bytes(descriptor, unit.path, table, start, count),
+                )
         finally:
             os.close(descriptor)
 
@@ -286,50 +289,42 @@ def ahead(items: Iterable[T], depth: int = 1) -> Generator[T, None, None]:
 
     An exception in the thread is raised where the item would have come.
     """
-    line: queue.Queue[tuple[bool, Any]] = queue.Queue(maxsize=depth)
+    line: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
+    wanted = threading.Semaphore(depth)
     stopped = threading.Event()
     thread = threading.Thread(
-        target=_fill, args=(line, items, stopped), name="astra-read", daemon=True
+        target=_fill, args=(line, items, wanted, stopped), name="astra-read", daemon=True
     )
     thread.start()
     try:
         while True:
             is_item, value = line.get()
+            wanted.release()
             if is_item:
                 yield value
+                del value  # or it would be kept until the next one is there
             elif value is None:
                 return
             else:
                 raise value
     finally:
         stopped.set()
+        wanted.release()
         thread.join()
 
 
 def _fill(
-    line: queue.Queue[tuple[bool, Any]], items: Iterable[Any], stopped: threading.Event
+    line: queue.SimpleQueue[tuple[bool, Any]],
+    items: Iterable[Any],
+    wanted: threading.Semaphore,
+    stopped: threading.Event,
 ) -> None:
-    """Put items into a queue, then None or the exception that ended them."""
-
-    def put(entry: tuple[bool, Any]) -> None:
-        while not stopped.is_set():
-            try:
-                line.put(entry, timeout=0.1)
-            except queue.Full:
-                continue
-            return
-        raise _NotWanted
-
+    """Put items into a queue as they are wanted, then None or the exception that ended them."""
+    iterator = iter(items)
     try:
-        for item in items:
-            put((True, item))
-        put((False, None))
-    except _NotWanted:
-        return
+        while wanted.acquire() and not stopped.is_set():
+            line.put((True, next(iterator)))
+    except StopIteration:
+        line.put((False, None))
     except BaseException as error:  # noqa: BLE001 - handed to the other thread, whatever it is
-        with contextlib.suppress(_NotWanted):
-            put((False, error))
-
-
-class _NotWanted(Exception):
-    """The other side asks for no more items."""
+        line.put((False, error))
