@@ -73,35 +73,36 @@ def run(database: Database, work: Callable[[], T], *, patience: float = PATIENCE
 
 def retry(database: Database, attempt: Callable[[], T], *, patience: float = PATIENCE) -> T:
     """Call `attempt`, which is a transaction in itself, again after a transient fault."""
+    backend = backend_for(database)
     try:
         return attempt()
     except Exception as error:
-        if not backend_for(database).is_transient(error):
+        if not backend.is_transient(error):
             raise
-        first = error
+        first: Exception | None = error
     # tenacity takes longer to import than a query takes, and is needed only now.
     from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-    state: dict[str, BaseException] = {"error": first}
-
     def again() -> T:
-        _recover(database, state["error"])
+        nonlocal first
+        if first is not None:
+            # Counts as a failure of tenacity's, so that there is a pause after this one, too: who
+            # comes back at once after a deadlock runs into the other, which has yet to wake up.
+            error, first = first, None
+            raise error
         return attempt()
 
-    def tell(call: RetryCallState) -> None:
-        if call.outcome is not None and (error := call.outcome.exception()) is not None:
-            state["error"] = error
-        pause = call.next_action.sleep if call.next_action else 0.0
-        log.warning("%s; trying again in %.1f s", _first_line(state["error"]), pause)
+    def recover(call: RetryCallState) -> None:
+        if call.outcome and (error := call.outcome.exception()):
+            log.warning("%s; trying again in %.1f s", _first_line(error), call.upcoming_sleep)
+            _recover(database, error)
 
-    backend = backend_for(database)
     shortest, longest = PAUSES
-    log.warning("%s; trying again", _first_line(first))
     retrying = Retrying(
         retry=retry_if_exception(backend.is_transient),
         wait=wait_random_exponential(multiplier=shortest, max=longest),
         stop=stop_after_delay(patience),
-        before_sleep=tell,
+        before_sleep=recover,
         reraise=True,
     )
     return retrying(again)

@@ -49,7 +49,7 @@ class Load:
     ended : Counter of str
         What was done to tasks and server.
     retried : int
-        Transactions that tasks tried again.
+        Attempts at transactions after the first.
     """
 
     target: PostgresTarget
@@ -105,7 +105,7 @@ class Load:
                 status = process.poll()
                 if status is None:
                     continue
-                self.retried += self._log(task).read_text().count("trying again\n")
+                self.retried += self._log(task).read_text().count("trying again in")
                 if status == DONE:
                     del left[task]
                 elif status in (AWAY, -signal.SIGKILL, -signal.SIGTERM):
@@ -182,7 +182,7 @@ class Load:
         return (
             f"{self.rounds} rounds of {TASKS} tasks, {self.written:,} rows in {self.seconds:.0f} s "
             f"({self.written / max(self.seconds, 1e-3):,.0f} rows/s); {self.started} tasks "
-            f"started; {done or 'nothing'} survived, {self.retried} transactions tried again; "
+            f"started; {done or 'nothing'} survived, transactions tried again {self.retried} times; "
             "no row lost, doubled or stale"
         )
 

@@ -194,7 +194,8 @@ def test_two_transactions_that_deadlock_both_end(
         thread.join(timeout=60)
 
     assert errors == []
-    assert len(calls) == 3
+    # One more than three where the victim is back at the row before the other one has woken up.
+    assert len(calls) >= 3
     assert place.fetch("SELECT ra FROM {schema}source") == [(2.0,), (2.0,)]
     assert "deadlock detected" in caplog.text
 
