@@ -182,7 +182,7 @@ class Load:
         return (
             f"{self.rounds} rounds of {TASKS} tasks, {self.written:,} rows in {self.seconds:.0f} s "
             f"({self.written / max(self.seconds, 1e-3):,.0f} rows/s); {self.started} tasks "
-            f"started; {done or 'nothing'} survived, transactions tried again {self.retried} times; "
+            f"started; {done or 'nothing'} survived, {self.retried} attempts after the first; "
             "no row lost, doubled or stale"
         )
 
