@@ -11,6 +11,15 @@ from numpy.typing import NDArray
 Index = NDArray[np.int64]
 
 
+def distinct(keys: Index) -> Index:
+    """Return each key once, ascending.
+
+    So does `numpy.unique`, but for that it imports `numpy.ma`, which takes as long as 100 chunks.
+    """
+    ordered = np.sort(keys)
+    return ordered[np.diff(ordered, prepend=ordered[:1] - 1) != 0]
+
+
 def groups(keys: Sequence[NDArray[Any]]) -> tuple[Index, Index]:
     """Group rows by a key of one column or several.
 

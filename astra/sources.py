@@ -18,7 +18,7 @@ from astra.chunk import (
     RowsRefused,
     Written,
 )
-from astra.keys import first_of_each, last_of_each
+from astra.keys import distinct, first_of_each, last_of_each
 from astra.tables import Tables, complete
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Sources:
             return np.full(chunk.rows, -1, dtype=np.int64), []
         given = chunk.result.block.integers("source_pk")
         model = chunk.result.model._meta.fields["source_pk"].rel_model
-        wanted = np.unique(given[given >= 0])
+        wanted = distinct(given[given >= 0])
         unknown = wanted[~self.tables.known(model, wanted)]
         lost = np.flatnonzero(np.isin(given, unknown))
         reason = "source_pk {} is not in the table of sources, and the product has no sdss_id"

@@ -10,7 +10,7 @@ import numpy as np
 
 from astra.block import Block, Column
 from astra.chunk import REQUIRE, UPDATE, Chunk, Index, Part, Reject, Written, arrays
-from astra.keys import groups
+from astra.keys import distinct, groups
 from astra.tables import Tables, complete
 from astra.utils import utcnow
 
@@ -106,7 +106,7 @@ class Spectra:
         if chunk.result is None:
             return np.full(chunk.rows, -1, dtype=np.int64)
         spectrum_pk = chunk.result.block.integers("spectrum_pk")
-        self._ensure(chunk.base, np.unique(spectrum_pk), now)
+        self._ensure(chunk.base, distinct(spectrum_pk), now)
         return spectrum_pk
 
     def _write_table(

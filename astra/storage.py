@@ -361,14 +361,20 @@ def trim(values: NDArray[Any]) -> tuple[NDArray[Any], Mask]:
     width = values.dtype.itemsize
     if width == 0 or len(values) == 0:
         return values.astype("S1"), np.zeros(len(values), dtype=bool)
-    matrix = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), width)
-    open_ = np.logical_and.accumulate(matrix != 0, axis=1)
-    # A byte is kept if it or a later byte of the text is no blank.
-    solid = open_ & (matrix != 0x20)
-    kept = np.logical_or.accumulate(solid[:, ::-1], axis=1)[:, ::-1]
-    clean = np.where(kept, matrix, 0).astype(np.uint8)
-    high: Any = (clean > 127).any(axis=1)
-    return clean.view(f"S{width}")[:, 0], high
+    matrix = _bytes(values)
+    # To NumPy, text ends before its last NULs: only text with one inside is looked at byte by byte.
+    if np.count_nonzero(matrix) != np.char.str_len(values).sum():
+        before = np.logical_and.accumulate(matrix != 0, axis=1)
+        values = np.where(before, matrix, np.uint8(0)).view(f"S{width}")[:, 0]
+    text = np.char.rstrip(values, b" ")
+    is_high = _bytes(text) > 127
+    high: Any = is_high.any(axis=1) if is_high.any() else np.zeros(len(text), dtype=bool)
+    return text, high
+
+
+def _bytes(text: NDArray[Any]) -> NDArray[np.uint8]:
+    width = text.dtype.itemsize
+    return np.ascontiguousarray(text).view(np.uint8).reshape(len(text), width)
 
 
 def _fit_time(storage: Storage, values: NDArray[Any]) -> _Parts:

@@ -490,7 +490,7 @@ def read_rows(descriptor: int, path: Path, table: TableHDU, first: int, count: i
     return np.frombuffer(raw, dtype=table.dtype, count=count)
 
 
-def read_bytes(descriptor: int, path: Path, table: TableHDU, first: int, count: int) -> bytearray:
+def read_bytes(descriptor: int, path: Path, table: TableHDU, first: int, count: int) -> bytes:
     """Read rows of a table as they lie in the file.
 
     Parameters
@@ -505,8 +505,8 @@ def read_bytes(descriptor: int, path: Path, table: TableHDU, first: int, count: 
 
     Returns
     -------
-    bytearray
-        Of ``count * table.row_bytes`` bytes.
+    bytes
+        ``count * table.row_bytes`` of them.
 
     Raises
     ------
@@ -514,25 +514,25 @@ def read_bytes(descriptor: int, path: Path, table: TableHDU, first: int, count: 
         If the file became shorter meanwhile, or cannot be read.
     """
     length = count * table.row_bytes
-    buffer = bytearray(length)
-    view = memoryview(buffer)
     start = table.start + first * table.row_bytes
+    pieces: list[bytes] = []
     done = 0
     while done < length:
         try:
-            got = os.preadv(descriptor, [view[done : done + (1 << 30)]], start + done)
+            piece = os.pread(descriptor, length - done, start + done)
         except OSError as error:
             raise ProductError(
                 f"{path} {table.label}: cannot be read at row {first + done // table.row_bytes}: "
                 f"{error.strerror}"
             ) from error
-        if got == 0:
+        if not piece:
             raise ProductError(
                 _cut_short(path, f"at row {first + done // table.row_bytes} of {table.label}")
                 + " (it was whole when the job began)"
             )
-        done += got
-    return buffer
+        pieces.append(piece)
+        done += len(piece)
+    return b"".join(pieces)
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class Origin:
     mapping : TableMapping
     claim : Claim
         Which HDU and rows they are.
-    raw : bytearray
+    raw : bytes
         The rows as they lie in the file.
     kept : ndarray of int64
         Which of them are in the chunk, in its order.
@@ -51,7 +51,7 @@ class Origin:
     unit: Unit
     mapping: TableMapping
     claim: Claim
-    raw: bytearray | bytes
+    raw: bytes
     kept: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     rejected: dict[int, str] = field(default_factory=dict)
 
@@ -270,7 +270,7 @@ class _Collector:
 def _shaped(origins: list[Origin]) -> Batch:
     """Shape the rows of several files at once, and find out which are whose."""
     counts = [origin.claim.count for origin in origins]
-    raw = origins[0].raw if len(origins) == 1 else b"".join(origin.raw for origin in origins)
+    raw = b"".join(origin.raw for origin in origins)
     rows = np.frombuffer(raw, dtype=origins[0].mapping.table.dtype, count=sum(counts))
     shaped = shape(rows, [origin.mapping for origin in origins], counts)
     rejected = dict(shaped.rejected)

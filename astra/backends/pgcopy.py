@@ -36,7 +36,6 @@ _EPOCH = 946_684_800_000_000
 _FLOAT4_OID = 700
 _WORD = 4
 _KEPT = np.uint32(0x01010101)  # four bytes of a mask, all True
-_NULL = np.uint32(0xFFFFFFFF)  # the length -1
 
 Bytes = NDArray[np.uint8]
 Words = NDArray[np.uint32]
@@ -141,29 +140,28 @@ class _Numbers:
             return
         self.row[:count, :, 1:] = self.values[rows]
         if self.null is not None:
-            null = self.null[rows]
-            self.row[:count, :, 0] = np.where(null, _NULL, self.length)
-            self.keep[:count, :, 1:] = np.where(null, np.uint32(0), _KEPT)[:, :, None]
+            # Zero where it is NULL, and all bits where it is not: as masks, quicker than np.where.
+            kept = np.subtract(self.null[rows], 1, dtype=np.uint32)
+            np.bitwise_or(~kept, self.length, out=self.row[:count, :, 0])
+            np.bitwise_and(kept[:, :, None], _KEPT, out=self.keep[:count, :, 1:])
 
 
 class _Strings:
-    """A column of bytes: text as long as it is, or anything else of fixed width.
+    """A column that is sent as bytes: text without its trailing zeros, or all of fixed width.
 
     Parameters
     ----------
-    values : ndarray of uint8, shape (n_rows, width)
+    values : ndarray, shape (n_rows,), or of uint8, shape (n_rows, width)
     null : ndarray of bool, shape (n_rows,), or None
-    is_text : bool
-        Whether trailing zeros do not belong to it.
     """
 
-    def __init__(self, values: Bytes, null: NDArray[np.bool_] | None, *, is_text: bool) -> None:
-        self.values = values
+    def __init__(self, values: NDArray[Any], null: NDArray[np.bool_] | None) -> None:
+        self.text = values if values.dtype.kind == "S" else None
+        self.values = values if values.ndim == 2 else values[:, None].view(np.uint8)
         self.null = null
-        self.is_text = is_text
-        self.width = values.shape[1]
+        self.width = self.values.shape[1]
         self.words = 1 + -(-self.width // _WORD)
-        self.is_constant = values.strides[0] == 0 and null is None
+        self.is_constant = self.values.strides[0] == 0 and null is None
 
     def prepare(self, row: Words, keep: Words) -> None:
         place = slice(_WORD, _WORD + self.width)
@@ -180,10 +178,9 @@ class _Strings:
             self._write(rows, count)
 
     def _write(self, rows: slice, count: int) -> None:
-        values = self.values[rows]
-        self.row[:count] = values
-        if self.is_text:
-            lengths = _lengths(values)
+        self.row[:count] = self.values[rows]
+        if self.text is not None:
+            lengths = np.char.str_len(self.text[rows])
             self.lengths[:count] = lengths
             self.keep[:count] = np.arange(self.width) < lengths[:, None]
         elif self.null is not None:
@@ -204,21 +201,16 @@ def _fields(columns: Sequence[Column]) -> list[_Field]:
         elif isinstance(each, Run):
             fields += _short_numbers(each)
         else:
-            fields.append(_strings(each.values, each.null))
+            fields.append(_Strings(each.values, each.null))
     return fields
 
 
 def _short_numbers(run: Run) -> list[_Strings]:
     """Return columns of integers of two bytes."""
     return [
-        _strings(run.values[:, n], None if run.null is None else run.null[:, n])
+        _Strings(run.values[:, n], None if run.null is None else run.null[:, n])
         for n in range(run.values.shape[1])
     ]
-
-
-def _strings(values: NDArray[Any], null: NDArray[np.bool_] | None) -> _Strings:
-    matrix = values[:, None].view(np.uint8) if values.ndim == 1 else values
-    return _Strings(matrix, null, is_text=values.dtype.kind == "S")
 
 
 def _payload(values: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -247,9 +239,3 @@ def _vectors(values: NDArray[np.generic]) -> Bytes:
     out["items"]["size"] = 4
     out["items"]["item"] = values
     return out.view(np.uint8).reshape(rows, layout.itemsize)
-
-
-def _lengths(text: Bytes) -> NDArray[np.int64]:
-    """Return the length of each text, which ends before its trailing zeros."""
-    used = text[:, ::-1] != 0
-    return np.where(used.any(axis=1), text.shape[1] - used.argmax(axis=1), 0)

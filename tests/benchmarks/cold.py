@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import sys
 import time
 from importlib import import_module
@@ -27,7 +28,8 @@ def ended(step: str, *_: Any, **__: Any) -> None:
 
 
 ended("Python")
-gc.set_threshold(50_000)  # as the command does
+gc.set_threshold(200_000)  # this and the next as the command does
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 for name in ("click", "numpy", "playhouse.migrations", "psycopg2", "pydantic.main", "sdsstools"):
     import_module(name)

@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--shard", default="0/1")
     arguments = parser.parse_args()
 
-    gc.set_threshold(50_000)  # as `jobs.cli` does
+    gc.set_threshold(200_000)  # as `jobs.cli` does
     from jobs.ingest import WORKERS, Options, ingest
     from jobs.plan import parse_shard
     from jobs.progress import LineProgress

@@ -20,7 +20,7 @@ from tests.benchmarks.wide import Wide
 from tests.fixtures.databases import DATABASE
 
 #: The others' rate does not grow with the rows, so they get fewer.
-_ROWS = 10_000
+_ROWS = 50_000
 _PEEWEE_ROWS = 2_000
 _PEEWEE_BATCH = 1_000
 _JDBC = Path("/usr/share/java/postgresql.jar")
