@@ -153,7 +153,7 @@ def _white_dwarf(kind: str) -> Meaning:
 
 
 # The first pattern that fits the whole name and has an answer is taken.
-PATTERNS: tuple[tuple[str, Callable[..., Meaning | None]], ...] = (
+_EXPLAIN: tuple[tuple[str, Callable[..., Meaning | None]], ...] = (
     (r"(al|c|ca|ce|co|cr|cu|fe|ge|k|mg|mn|n|na|nd|ni|o|p|s|si|ti|v)_(h|fe)", _element),
     (r"w([12])(_mag|_flux|_dflux|_frac|uflags|aflags)", _wise),
     (r"([ubvrigzy])_(jkc|sdss|ps1)_mag(_flag|)", _synthetic),
@@ -171,6 +171,7 @@ PATTERNS: tuple[tuple[str, Callable[..., Meaning | None]], ...] = (
     (r"(\w+)_flags", lambda name: _changed(name, "Bit field, quality of the value: {}")),
     (r"(\w+)_task_pk", lambda name: _changed(name, "Key of the FERRE run: {}")),
 )
+PATTERNS = tuple((re.compile(pattern), explain) for pattern, explain in _EXPLAIN)
 UNITLESS = re.compile(r"rho_.*|model_flux_.*|.*_(confidence|rchi2|flags|task_pk)")
 
 
@@ -191,7 +192,7 @@ def describe(name: str) -> Meaning:
     if name in PLAIN:
         return Meaning(*PLAIN[name])
     for pattern, explain in PATTERNS:
-        match = re.fullmatch(pattern, name)
+        match = pattern.fullmatch(name)
         meaning = explain(*match.groups()) if match else None
         if meaning is not None:
             return Meaning(meaning.text) if UNITLESS.fullmatch(name) else meaning

@@ -23,13 +23,22 @@ if TYPE_CHECKING:
     from peewee import Database, Model
 
 
+#: So many rows of a chunk are looked up to find out what the others are likely to be.
+_SAMPLE = 100
+
+
+def sample(rows: int) -> NDArray[np.int64]:
+    """Return the numbers of some of so many rows, spread over all."""
+    return np.arange(0, rows, max(1, -(-rows // _SAMPLE)))
+
+
 class Tables:
     """A backend, with rows that it refuses told apart from those that it takes.
 
     Most chunks have nothing wrong with them, so they are written in trust: keys of tables where
-    all were there until now are not looked up, which foreign keys see to anyway, and where a
-    savepoint costs much there is none.  If the database then refuses anything, the chunk is
-    begun again with care.
+    all, or at first some, were there are not looked up, which foreign keys see to anyway, and
+    where a savepoint costs much there is none.  If the database then refuses anything, the chunk
+    is begun again with care.
 
     Parameters
     ----------
@@ -41,6 +50,7 @@ class Tables:
         self.backend: Backend = backend_for(database)
         self._highest: dict[str, int] = {}
         self._complete: set[str] = set()
+        self._sampled: set[str] = set()
         self._is_careful = False
 
     def savepoint(self) -> AbstractContextManager[Any]:
@@ -72,16 +82,24 @@ class Tables:
             raise Overtaken from error
 
     def known(self, model: type[Model], keys: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Tell which primary keys are in a table, or trust that all are, as all were until now."""
+        """Tell which primary keys are in a table, or trust that all are."""
         table = model._meta.table_name
-        is_known = np.ones(len(keys), dtype=bool)
-        if table not in self._complete and len(keys):
+        if table not in self._sampled and not self._is_careful:
+            self._sampled.add(table)
+            self._look_up(model, keys[sample(len(keys))])
+        if table in self._complete:
+            return np.ones(len(keys), dtype=bool)
+        return self._look_up(model, keys)
+
+    def _look_up(self, model: type[Model], keys: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Tell which primary keys are in a table; if all are, it is trusted from now on."""
+        is_known = np.zeros(len(keys), dtype=bool)
+        if len(keys):
             name = primary_key(model).name
             found = self.backend.find(model, Block({name: Column(keys)}, len(keys)), [])[0]
-            is_known[:] = False
             is_known[found] = True
             if is_known.all() and not self._is_careful:
-                self._complete.add(table)
+                self._complete.add(model._meta.table_name)
         return is_known
 
     def insert(self, model: type[Model], block: Block, known_by: Sequence[str]) -> None:

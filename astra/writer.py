@@ -30,16 +30,12 @@ from astra.compare import Change, compare
 from astra.keys import last_of_each
 from astra.sources import Sources
 from astra.spectra import Spectra, natural_key, of_another_source
-from astra.tables import Tables, complete
+from astra.tables import Tables, complete, sample
 from astra.upsert import GENERATED, RESULT_KEY, conflict_keys, kept
 from astra.utils import utcnow
 
 if TYPE_CHECKING:
     from peewee import Database, Model
-
-
-#: So many rows of the first chunk tell whether the others are likely to be new.
-_SAMPLE = 100
 
 
 class ChunkWriter:
@@ -201,8 +197,8 @@ class ChunkWriter:
 
         table = model._meta.table_name
         if table not in self._expect_new:
-            sample = block.take(np.arange(0, block.rows, -(-block.rows // _SAMPLE)))
-            self._expect_new[table] = bool(self._find_new((model, sample)).all())
+            some = block.take(sample(block.rows))
+            self._expect_new[table] = bool(self._find_new((model, some)).all())
         if self._expect_new[table]:
             try:
                 with self.tables.savepoint():

@@ -21,7 +21,9 @@ def main() -> None:
     parser.add_argument("--shard", default="0/1")
     arguments = parser.parse_args()
 
-    gc.set_threshold(200_000)  # as `jobs.cli` does
+    # These two, and what is at the end, as `jobs.cli` does.
+    gc.set_threshold(200_000)
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
     from jobs.ingest import WORKERS, Options, ingest
     from jobs.plan import parse_shard
     from jobs.progress import LineProgress
@@ -51,11 +53,11 @@ def main() -> None:
     workers = arguments.workers or WORKERS
     measured = {
         "job": job,
-        "process": time.time() - _started(),
         "cpu": sum(used.ru_utime + used.ru_stime for used in (own, of_workers)),
         "peak": _peak() + workers * of_workers.ru_maxrss / 1024,
     }
     print(json.dumps(measured))  # noqa: T201
+    gc.freeze()
 
 
 def _peak() -> float:
@@ -63,14 +65,6 @@ def _peak() -> float:
     lines = Path("/proc/self/status").read_text().splitlines()
     (line,) = (line for line in lines if line.startswith("VmHWM"))
     return int(line.split()[1]) / 1024
-
-
-def _started() -> float:
-    """Return when this process was started, in seconds of the clock on the wall."""
-    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-    ticks = int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    uptime = float(Path("/proc/uptime").read_text().split()[0])
-    return time.time() - (uptime - ticks)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,7 @@ from tests.benchmarks.server_copy import Stage, wide_stage
 from tests.benchmarks.wide import Wide
 from tests.fixtures.databases import DATABASE
 
-#: The others' rate does not grow with the rows, so they get fewer.
-_ROWS = 50_000
+#: Peewee's rate does not grow with the rows, so it gets fewer.
 _PEEWEE_ROWS = 2_000
 _PEEWEE_BATCH = 1_000
 _JDBC = Path("/usr/share/java/postgresql.jar")
@@ -35,7 +34,6 @@ def run(repeats: int, scale: float) -> list[Result]:
         tempfile.TemporaryDirectory(prefix="astra-benchmark-") as folder,
         wide_stage(server, Path(folder), rows) as stage,
     ):
-        sample = wide.write(Path(folder) / "sample.fits", min(_ROWS, rows))
 
         def job() -> Seconds:
             stage.truncate()
@@ -44,11 +42,11 @@ def run(repeats: int, scale: float) -> list[Result]:
 
         for name, limit, count, rival in (
             ("Peewee insert_many.on_conflict", ">= 30", min(_PEEWEE_ROWS, rows), _peewee),
-            ("GDAL ogr2ogr, COPY", ">= 4", min(_ROWS, rows), _ogr2ogr),
-            ("STILTS tpipe omode=tosql", ">= 8", min(_ROWS, rows), _stilts),
+            ("GDAL ogr2ogr, COPY", ">= 4", rows, _ogr2ogr),
+            ("STILTS tpipe omode=tosql", ">= 8", rows, _stilts),
         ):
             case = f"PostgreSQL, wide, all new: {name}"
-            side = rival(stage, sample, count)
+            side = rival(stage, count)
             if isinstance(side, str):
                 results.append(missing(case, limit, side))
                 continue
@@ -57,7 +55,7 @@ def run(repeats: int, scale: float) -> list[Result]:
     return results
 
 
-def _peewee(stage: Stage, _sample: Path, count: int) -> Callable[[], Seconds]:
+def _peewee(stage: Stage, count: int) -> Callable[[], Seconds]:
     """Model instances, as Astra has written its results until now."""
     table = wide.rows(count)
     names = table.dtype.names or ()
@@ -95,13 +93,13 @@ def insert_many(database: object, rows: list[Wide]) -> None:
             ).execute()
 
 
-def _ogr2ogr(stage: Stage, sample: Path, count: int) -> Callable[[], Seconds] | str:
+def _ogr2ogr(stage: Stage, count: int) -> Callable[[], Seconds] | str:
     if shutil.which("ogr2ogr") is None:
         return "apt-get install gdal-bin"
     server = stage.place.server
     target = f"PG:dbname={DATABASE} host={server.folder} port={server.port} user={server.user}"
     options = ["-nln", "rival", "-overwrite", "-lco", "GEOMETRY_NAME=none"]
-    command = ["ogr2ogr", "-f", "PostgreSQL", target, f"{sample}", *options, "-nlt", "NONE"]
+    command = ["ogr2ogr", "-f", "PostgreSQL", target, f"{stage.product}", *options, "-nlt", "NONE"]
 
     def side() -> Seconds:
         environment = {**os.environ, "PG_USE_COPY": "YES"}
@@ -114,14 +112,14 @@ def _ogr2ogr(stage: Stage, sample: Path, count: int) -> Callable[[], Seconds] | 
     return side
 
 
-def _stilts(stage: Stage, sample: Path, count: int) -> Callable[[], Seconds] | str:
+def _stilts(stage: Stage, count: int) -> Callable[[], Seconds] | str:
     needed = "apt-get install stilts default-jre-headless libpostgresql-jdbc-java"
     if not all(map(shutil.which, ("stilts", "java"))) or not _JDBC.exists():
         return needed
     server = stage.place.server
     command = [
         "stilts", "-classpath", f"{_JDBC}", "-Djdbc.drivers=org.postgresql.Driver",
-        "tpipe", f"in={sample}", "omode=tosql", "protocol=postgresql",
+        "tpipe", f"in={stage.product}", "omode=tosql", "protocol=postgresql",
         f"host={server.host}:{server.port}", f"db={DATABASE}", "dbtable=rival",
         "write=dropcreate", f"user={server.user}", f"password={server.password}",
     ]  # fmt: skip

@@ -33,6 +33,7 @@ class Stage:
     ----------
     place : PostgresTarget
     manifest : Path
+    product : Path
     written : sequence of type of Model
         The tables that a job fills, in the order in which foreign keys want them.
     dumps : sequence of Path
@@ -41,6 +42,7 @@ class Stage:
 
     place: PostgresTarget
     manifest: Path
+    product: Path
     written: Sequence[Any]
     dumps: Sequence[Path]
 
@@ -118,7 +120,7 @@ def wide_stage(server: Any, folder: Path, rows: int = wide.ROWS) -> Iterator[Sta
             f"INSERT INTO spectrum (pk) SELECT n FROM generate_series(1, {rows}) n",
             "ANALYZE",
         )
-        yield _with_dumps(place, manifest, [Wide])
+        yield _with_dumps(place, manifest, path, [Wide])
 
 
 @contextmanager
@@ -129,10 +131,12 @@ def aspcap_stage(server: Any, folder: Path, rows: int = 200_000) -> Iterator[Sta
     with places.schema(server, folder / "place") as place:
         make_tables(place)
         tables = [Source, Spectrum, ApogeeCoaddedSpectrumInApStar, ASPCAP]
-        yield _with_dumps(place, manifest, tables)
+        yield _with_dumps(place, manifest, path, tables)
 
 
-def _with_dumps(place: PostgresTarget, manifest: Path, written: Sequence[Any]) -> Stage:
+def _with_dumps(
+    place: PostgresTarget, manifest: Path, product: Path, written: Sequence[Any]
+) -> Stage:
     """Run the job once, and keep what it has put into the tables in COPY's binary form."""
     places.run_job(place, manifest)
     dumps = []
@@ -148,7 +152,7 @@ def _with_dumps(place: PostgresTarget, manifest: Path, written: Sequence[Any]) -
                 query = f"SELECT {columns} FROM {table_name(model)} ORDER BY 1"
                 cursor.copy_expert(f"COPY ({query}) TO STDOUT (FORMAT binary)", out, _BUFFER)
             dumps.append(dump)
-    return Stage(place, manifest, written, dumps)
+    return Stage(place, manifest, product, written, dumps)
 
 
 def measure(stage: Stage, *, there: bool, repeats: int) -> tuple[dict[str, list[Seconds]], str]:
