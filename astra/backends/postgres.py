@@ -446,10 +446,10 @@ def _column_problems(model: type[Model], stored: dict[str, str]) -> list[str]:
     for column, field in model._meta.columns.items():
         target = field.rel_field if hasattr(field, "rel_field") else field
         kind = target.field_type.replace("AUTO", "INT") if target is not field else field.field_type
-        expected = None if storage_of(field).kind == "plain" else _TYPE_NAMES.get(kind)
+        expected = _TYPE_NAMES.get(kind)
         if column not in stored:
             found.append(f"table {name} has no column {column}: run `astra migrate`")
-        elif expected is not None and stored[column] != expected:
+        elif expected not in (None, stored[column]) and storage_of(field).kind != "plain":
             found.append(
                 f"table {name}: column {column} is {stored[column]}, expected {expected}: the "
                 "schema was made by something else; use another schema"

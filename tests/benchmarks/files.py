@@ -40,19 +40,19 @@ def run(repeats: int, scale: float) -> list[Result]:
         manifest = places.write_manifest(folder, [{"path": str(folder / f"{_PRODUCT}-*.fits")}])
         number = count_from(0)
 
-        def job(workers: int) -> places.Run:
+        def job(workers: int) -> Seconds:
             with places.schema(server, folder / f"place{next(number)}") as place:
                 make_tables(place)
-                return places.run_job(place, manifest, "--workers", f"{workers}")
+                return places.run_command(place, manifest, "--workers", f"{workers}")
 
         def loop() -> Seconds:
             command = [sys.executable, "-c", _LOOP, *map(str, some)]
             return timed(lambda: subprocess.run(command, check=True))
 
-        beside = alternate({"job": lambda: job(1).process, "fitsio": loop}, repeats)
+        beside = alternate({"job": lambda: job(1), "fitsio": loop}, repeats)
         for more in range(count, _MORE * count):
             _write(folder, more)
-        shared = alternate({"two": lambda: job(2).job, "one": lambda: job(1).job}, repeats)
+        shared = alternate({"two": lambda: job(2), "one": lambda: job(1)}, repeats)
     files = f"files of one star ({_PRODUCT})"
     return [
         faster(f"{count:,} {files}: fitsio reads them, one worker ingests them", beside, ">= 3"),

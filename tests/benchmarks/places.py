@@ -16,6 +16,7 @@ from typing import Any
 import psycopg2
 import yaml
 
+from tests.benchmarks.measure import Seconds, timed
 from tests.fixtures import server
 from tests.fixtures.databases import DATABASE, PostgresTarget, Target
 from tests.fixtures.processes import clean_environment
@@ -113,8 +114,6 @@ class Run:
     job : float
         Seconds from the first thing that it does after Python has started and imported, to the
         end.
-    process : float
-        Seconds of the whole process, from the outside.
     cpu : float
         Seconds of processor time of the process.
     peak : float
@@ -122,27 +121,34 @@ class Run:
     """
 
     job: float
-    process: float
     cpu: float
     peak: float
 
 
 def run_job(place: Target, manifest: Path, *options: str, env: dict[str, str] | None = None) -> Run:
     """Run a job in a process of its own, and see to it that all rows went in."""
-    environment = clean_environment(place.folder / "home", **place.env | (env or {}))
-    start = time.perf_counter()
+    said = _run(place, ["tests.benchmarks.job", os.fspath(manifest), *options], env or {})
+    return Run(**json.loads(said.splitlines()[-1]))
+
+
+def run_command(place: Target, manifest: Path, *options: str) -> Seconds:
+    """Run `astra ingest` as a user does, and return the time from outside, start and all."""
+    command = ["jobs", "ingest", "--force", "--quiet", os.fspath(manifest), *options]
+    return timed(lambda: _run(place, command, {}))
+
+
+def _run(place: Target, module: Sequence[str], env: dict[str, str]) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.job", os.fspath(manifest), *options],
-        env=environment,
+        [sys.executable, "-m", *module],
+        env=clean_environment(place.folder / "home", **place.env | env),
         cwd=place.folder,
         capture_output=True,
         text=True,
         check=False,
     )
-    process = time.perf_counter() - start
     if done.returncode:
         raise RuntimeError(f"the job ended with {done.returncode}:\n{done.stdout}{done.stderr}")
-    return Run(process=process, **json.loads(done.stdout.splitlines()[-1]))
+    return done.stdout
 
 
 def write_manifest(folder: Path, entries: Sequence[dict[str, Any]]) -> Path:

@@ -38,7 +38,7 @@ def run(repeats: int, scale: float) -> list[Result]:
         def job() -> Seconds:
             stage.truncate()
             # The whole process, as the programs beside it are processes, too.
-            return places.run_job(stage.place, stage.manifest).process
+            return places.run_command(stage.place, stage.manifest)
 
         for name, limit, count, rival in (
             ("Peewee insert_many.on_conflict", ">= 30", min(_PEEWEE_ROWS, rows), _peewee),
