@@ -19,6 +19,7 @@ from tests.benchmarks.server_copy import Stage, wide_stage
 from tests.benchmarks.wide import Wide
 from tests.fixtures.databases import DATABASE
 
+_CASE = "PostgreSQL, wide, all new"
 #: Peewee's rate does not grow with the rows, so it gets fewer.
 _PEEWEE_ROWS = 2_000
 _PEEWEE_BATCH = 1_000
@@ -28,30 +29,43 @@ _JDBC = Path("/usr/share/java/postgresql.jar")
 def run(repeats: int, scale: float) -> list[Result]:
     """Measure each rival that is installed, alternating with the job."""
     rows = int(wide.ROWS * scale)
-    results = []
+    few = min(_PEEWEE_ROWS, rows)
     with (
         places.postgres() as server,
         tempfile.TemporaryDirectory(prefix="astra-benchmark-") as folder,
         wide_stage(server, Path(folder), rows) as stage,
     ):
+        one_row = wide.write(Path(folder) / "one.fits", 1)
 
         def job() -> Seconds:
             stage.truncate()
-            # The whole process, as the programs beside it are processes, too.
+            return places.run_job(stage.place, stage.manifest).job
+
+        def command() -> Seconds:
+            stage.truncate()
             return places.run_command(stage.place, stage.manifest)
 
-        for name, limit, count, rival in (
-            ("Peewee insert_many.on_conflict", ">= 30", min(_PEEWEE_ROWS, rows), _peewee),
-            ("GDAL ogr2ogr, COPY", ">= 4", rows, _ogr2ogr),
-            ("STILTS tpipe omode=tosql", ">= 8", rows, _stilts),
+        name = "Peewee insert_many.on_conflict"
+        runs = alternate({"job": job, name: _peewee(stage, few)}, repeats)
+        results = [faster_by_rate(f"{_CASE}: {name}", runs, (rows, few), ">= 30")]
+        for name, limit, program in (
+            ("GDAL ogr2ogr, COPY", ">= 4", _ogr2ogr),
+            ("STILTS tpipe omode=tosql", ">= 8", _stilts),
         ):
-            case = f"PostgreSQL, wide, all new: {name}"
-            side = rival(stage, count)
-            if isinstance(side, str):
-                results.append(missing(case, limit, side))
+            case = f"{_CASE}: {name}"
+            whole = program(stage, stage.product, rows)
+            start = program(stage, one_row, 1)
+            if isinstance(whole, str) or isinstance(start, str):
+                results.append(missing(case, limit, str(whole)))
                 continue
-            runs = alternate({"job": job, name: side}, repeats)
-            results.append(faster_by_rate(case, runs, (rows, count), limit))
+            # Without the start of Python, as everywhere here, and so without that of Java, too.
+            sides = {"job": job, "command": command, name: whole, "one row": start}
+            runs = alternate(sides, repeats)
+            started = min(runs["one row"])
+            without = {"job": runs["job"], name: [each - started for each in runs[name]]}
+            both = {"command": runs["command"], name: runs[name]}
+            results.append(faster_by_rate(case, without, (rows, rows), limit))
+            results.append(faster_by_rate(f"{case}, whole processes", both, (rows, rows)))
     return results
 
 
@@ -93,13 +107,13 @@ def insert_many(database: object, rows: list[Wide]) -> None:
             ).execute()
 
 
-def _ogr2ogr(stage: Stage, count: int) -> Callable[[], Seconds] | str:
+def _ogr2ogr(stage: Stage, product: Path, count: int) -> Callable[[], Seconds] | str:
     if shutil.which("ogr2ogr") is None:
         return "apt-get install gdal-bin"
     server = stage.place.server
     target = f"PG:dbname={DATABASE} host={server.folder} port={server.port} user={server.user}"
     options = ["-nln", "rival", "-overwrite", "-lco", "GEOMETRY_NAME=none"]
-    command = ["ogr2ogr", "-f", "PostgreSQL", target, f"{stage.product}", *options, "-nlt", "NONE"]
+    command = ["ogr2ogr", "-f", "PostgreSQL", target, f"{product}", *options, "-nlt", "NONE"]
 
     def side() -> Seconds:
         environment = {**os.environ, "PG_USE_COPY": "YES"}
@@ -112,14 +126,14 @@ def _ogr2ogr(stage: Stage, count: int) -> Callable[[], Seconds] | str:
     return side
 
 
-def _stilts(stage: Stage, count: int) -> Callable[[], Seconds] | str:
+def _stilts(stage: Stage, product: Path, count: int) -> Callable[[], Seconds] | str:
     needed = "apt-get install stilts default-jre-headless libpostgresql-jdbc-java"
     if not all(map(shutil.which, ("stilts", "java"))) or not _JDBC.exists():
         return needed
     server = stage.place.server
     command = [
         "stilts", "-classpath", f"{_JDBC}", "-Djdbc.drivers=org.postgresql.Driver",
-        "tpipe", f"in={stage.product}", "omode=tosql", "protocol=postgresql",
+        "tpipe", f"in={product}", "omode=tosql", "protocol=postgresql",
         f"host={server.host}:{server.port}", f"db={DATABASE}", "dbtable=rival",
         "write=dropcreate", f"user={server.user}", f"password={server.password}",
     ]  # fmt: skip
