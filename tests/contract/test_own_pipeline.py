@@ -396,6 +396,38 @@ def test_without_sdss_id_a_result_has_no_source(own: Job, tmp_path: Path) -> Non
     assert Source.select().count() == 0
 
 
+# Of 250 keys, each third is looked up at first.
+@pytest.mark.parametrize("lacking", [151, 152])
+def test_a_row_is_set_aside_if_its_source_is_not_there(
+    own: Job, tmp_path: Path, lacking: int
+) -> None:
+    keys = np.arange(1, 251)
+    there = [{"pk": key, "sdss_id": key} for key in keys.tolist() if key != lacking]
+    Source.insert_many(there).execute()
+    path = write(tmp_path / "k.fits", spectrum_pk=keys, source_pk=keys)
+
+    report = own.ingest({"path": path, "result": KETTLE})
+
+    assert (report["totals"]["inserted"], report["totals"]["rejected"]) == (249, 1)
+    aside = read_with_astropy(Path(report["products"][0]["rejects"]))
+    assert aside["ROW"].tolist() == [lacking - 1]
+    assert f"source_pk {lacking} is not in the table of sources".encode() in aside["REASON"][0]
+    stored = Kettle.select(Kettle.spectrum_pk, Kettle.source_pk).order_by(Kettle.spectrum_pk)
+    assert [(k, s) for k, s in stored.tuples()] == [(k, k) for k in keys if k != lacking]
+
+
+@pytest.mark.parametrize("lacking", [151, 152])
+def test_a_spectrum_is_made_if_it_is_not_there(own: Job, tmp_path: Path, lacking: int) -> None:
+    keys = np.arange(1, 251)
+    Spectrum.insert_many([{"pk": key} for key in keys.tolist() if key != lacking]).execute()
+    path = write(tmp_path / "k.fits", spectrum_pk=keys)
+
+    report = own.ingest({"path": path, "result": KETTLE})
+
+    assert report["totals"]["inserted"] == 250
+    assert own.target.table(Spectrum)["pk"] == keys.tolist()
+
+
 def test_a_spectrum_is_found_or_made_by_its_natural_key(own: Job, tmp_path: Path) -> None:
     """The first of the two visits is there already, from a summary product."""
     own.ingest({"path": make_product(tmp_path, "astraAllVisitCorv", "DR20", 1)})
