@@ -14,7 +14,7 @@ Index = NDArray[np.int64]
 def distinct(keys: Index) -> Index:
     """Return each key once, ascending.
 
-    So does `numpy.unique`, but for that it imports `numpy.ma`, which takes as long as 100 chunks.
+    So does `numpy.unique`, but first it imports `numpy.ma`, which takes longer than 100 chunks do.
     """
     ordered = np.sort(keys)
     return ordered[np.diff(ordered, prepend=ordered[:1] - 1) != 0]

@@ -82,7 +82,7 @@ def main() -> None:
 @click.option(
     "--batch-size",
     type=click.IntRange(1, 1_000_000),
-    default=25_000,
+    default=10_000,
     show_default=True,
     metavar="ROWS",
     help="Rows of a transaction.",

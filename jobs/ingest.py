@@ -29,7 +29,7 @@ from jobs.report import ProductReport, Report, write_json
 log = logging.getLogger("astra")
 
 #: Rows of a chunk, unless the user says otherwise.
-BATCH_ROWS = 25_000
+BATCH_ROWS = 10_000
 #: Processes, unless the user says otherwise.
 WORKERS = 2
 

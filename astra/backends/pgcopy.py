@@ -141,7 +141,7 @@ class _Numbers:
         self.row[:count, :, 1:] = self.values[rows]
         if self.null is not None:
             # Zero where it is NULL, and all bits where it is not: as masks, quicker than np.where.
-            kept = np.subtract(self.null[rows], 1, dtype=np.uint32)
+            kept = np.subtract(self.null[rows], np.uint32(1), dtype=np.uint32)
             np.bitwise_or(~kept, self.length, out=self.row[:count, :, 0])
             np.bitwise_and(kept[:, :, None], _KEPT, out=self.keep[:count, :, 1:])
 
