@@ -14,7 +14,8 @@ Index = NDArray[np.int64]
 def distinct(keys: Index) -> Index:
     """Return each key once, ascending.
 
-    So does `numpy.unique`, but first it imports `numpy.ma`, which takes longer than 100 chunks do.
+    So does `numpy.unique`, but it first imports `numpy.ma`, which takes longer than this does for
+    a hundred chunks.
     """
     ordered = np.sort(keys)
     return ordered[np.diff(ordered, prepend=ordered[:1] - 1) != 0]

@@ -242,7 +242,7 @@ class Ledger:
                 claim.skip = min(max(entry["done"] - claim.before, 0), claim.count)
             if claim.entry["done"] < claim.before:
                 raise Reset(f"{claim.identity.path} HDU {claim.identity.hdu}")
-        if fresh and self._write(IngestedTable, fresh, _KEY, []) < len(fresh):
+        if fresh and self._write(fresh, []) < len(fresh):
             raise Overtaken
 
     def note_begun(self, claims: Sequence[Claim]) -> None:
@@ -325,7 +325,7 @@ class Ledger:
             entries.append({name: value for name, value in entry.items() if name != "pk"})
         # A file can come twice in a chunk, as two parts of it; the later one has both's counts.
         latest = {tuple(entry[name] for name in _KEY): entry for entry in entries}
-        self._write(IngestedTable, list(latest.values()), _KEY, _ALL_BUT_KEY)
+        self._write(list(latest.values()), _ALL_BUT_KEY)
         last = claims[-1].identity
         IngestedChunk.insert(
             run=self.info.run,
@@ -338,21 +338,18 @@ class Ledger:
             **total,
         ).execute()
 
-    def _write(
-        self, model: Any, rows: list[dict[str, Any]], key: Sequence[str], update: Sequence[str]
-    ) -> int:
-        """Upsert rows, or insert them if nothing is to be updated; return how many were written."""
+    def _write(self, rows: list[dict[str, Any]], update: Sequence[str]) -> int:
+        """Upsert entries, or insert them if nothing is to be updated; return how many it wrote."""
         if len(rows) <= _FEW:
-            query = model.insert_many(rows)
+            query = IngestedTable.insert_many(rows)
             if update:
-                query = query.on_conflict(conflict_target=key, preserve=update)
+                query = query.on_conflict(conflict_target=_KEY, preserve=update)
             else:
                 query = query.on_conflict_ignore()
             written: int = query.as_rowcount().execute()
             return written
-        names = list(rows[0])
-        block = block_of([model._meta.fields[name] for name in names], rows)
-        return sum(backend_for(self.database).upsert(model, block, key, update))
+        block = block_of([IngestedTable._meta.fields[name] for name in rows[0]], rows)
+        return sum(backend_for(self.database).upsert(IngestedTable, block, _KEY, update))
 
     def rejected(self, path: str) -> int:
         """Return how many rows of a file were set aside, by whomever."""
@@ -373,7 +370,7 @@ class Ledger:
             )
             if not changed:
                 entry = {**self._new_entry(identity), "status": "failed", "error": error}
-                self._write(IngestedTable, [entry], _KEY, _ALL_BUT_KEY)
+                self._write([entry], _ALL_BUT_KEY)
 
         run_transaction(self.database, work)
 
@@ -391,9 +388,7 @@ class Ledger:
     def note_empty(self, identity: Identity) -> None:
         """Note that a file has no rows to take, so that it need not be opened again."""
         entry = {**self._new_entry(identity), "status": "done"}
-        run_transaction(
-            self.database, lambda: self._write(IngestedTable, [entry], _KEY, _ALL_BUT_KEY)
-        )
+        run_transaction(self.database, lambda: self._write([entry], _ALL_BUT_KEY))
 
     def finish(self, status: str) -> bool:
         """Note that the task has ended.

@@ -36,7 +36,7 @@ class _Group(click.Group):
         # A command that needs a database says so itself, and the others need none.
         warnings.filterwarnings("ignore", message="astra: no database is configured")
         # Imports make very many objects and hardly any garbage: to look for it after each 700 of
-        # them, as Python does, takes about a tenth of the time that importing takes.
+        # them, as Python does, takes about a fifth of the time that importing takes.
         gc.set_threshold(200_000)
         # OpenBLAS starts a thread a core when NumPy is imported; nothing here is linear algebra.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--shard", default="0/1")
     arguments = parser.parse_args()
 
-    # These two, and what is at the end, as `jobs.cli` does.
+    # As `jobs.cli` does.
     gc.set_threshold(200_000)
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     from jobs.ingest import WORKERS, Options, ingest
@@ -57,7 +57,6 @@ def main() -> None:
         "peak": _peak() + workers * of_workers.ru_maxrss / 1024,
     }
     print(json.dumps(measured))  # noqa: T201
-    gc.freeze()
 
 
 def _peak() -> float:
